@@ -1,0 +1,31 @@
+"""staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step."""
+
+from staticgrad.derive.gradient import grad, value_and_grad
+from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
+from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.origin import name_scope
+from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
+from staticgrad.ops.public import __all__ as _op_names
+from staticgrad.runtime.function import CompiledFunction, compile
+from staticgrad.runtime.interpreter import evaluate
+from staticgrad.show.text import show
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CompiledFunction",
+    "GraphError",
+    "GraphTypeError",
+    "Node",
+    "Parameter",
+    "compile",
+    "constant",
+    "evaluate",
+    "grad",
+    "name_scope",
+    "parameter",
+    "placeholder",
+    "show",
+    "value_and_grad",
+    *_op_names,
+]

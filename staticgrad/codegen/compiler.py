@@ -1,0 +1,56 @@
+"""The whole way from a declared graph to a generated module, pass by pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from staticgrad.codegen.emit import Generated, emit
+from staticgrad.codegen.fuse import contract, fuse
+from staticgrad.codegen.header import header
+from staticgrad.codegen.plan import plan
+from staticgrad.codegen.program import Program
+from staticgrad.codegen.schedule import schedule
+from staticgrad.graph.traverse import topological
+from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.pipeline import rewrite
+from staticgrad.show.names import assign_names
+
+#: after the graph passes (``staticgrad.rewrite.pipeline.GRAPH_PASSES``) and scheduling
+LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
+    fuse,  # merge loops that share data
+    contract,  # what lives within one step of a loop is not stored
+    plan,  # a place in the workspace for the rest
+)
+
+#: names that a user's variable must not shadow in generated code
+RESERVED = frozenset(
+    "range njit parameters constants workspace array_at view reshaped part matmul matmul_nn "
+    "matmul_tn matmul_nt matmul_tt plus times where maximum minimum absolute sign floor exp expm1 "
+    "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
+    "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power isnan inf nan "
+    "f32 f64 i64 i32 b1 i j k l m n run np".split()
+)
+
+
+def generate(graph: Graph, name: str) -> Generated:
+    """Generate the module that computes ``graph`` in a function called ``name``."""
+    declared = graph
+    graph = rewrite(graph)
+    order = topological(graph.roots)
+    seen = set(order)
+    leaves = [leaf for leaf in (*graph.inputs, *(p for p, _ in graph.updates)) if leaf not in seen]
+    nodes = [*leaves, *order]
+    dims = {str(s) for node in nodes for d in node.shape if not isinstance(d, int)
+            for s in d.free_symbols}  # fmt: skip
+    names = assign_names(nodes, reserved=RESERVED | dims | {name})
+    program = schedule(graph, names)
+    for step in LOOP_PASSES:
+        program = step(program)
+    return emit(program, name, header(declared, program, name))
+
+
+def function_name(name: str) -> str:
+    """``name`` as a Python identifier."""
+    cleaned = re.sub(r"\W", "_", name)
+    return cleaned if cleaned.isidentifier() else f"function_{cleaned}"

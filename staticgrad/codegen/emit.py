@@ -1,0 +1,279 @@
+"""Printing a planned program as a Python module that Numba compiles and a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+
+from staticgrad.codegen.program import Buffer, Call, Loop, Program, Statement, statements
+from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
+from staticgrad.graph.dims import format_dim, format_shape, symbols_of
+from staticgrad.graph.node import Node
+from staticgrad.graph.origin import Origin
+
+INDENT = "    "
+NUMBA_NAMES = {
+    "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "b1": "boolean",
+}  # fmt: skip
+TITLES = {
+    "check": "indices in range",
+    "forward": "forward",
+    "backward": "backward",
+    "update": "update",
+}
+#: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
+#: the workspace is too small, FIRST_CHECK + k when the index check k failed
+NOT_READY, FIRST_CHECK = 1, 2
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A generated module and what the run time must know to call it."""
+
+    source: str
+    name: str
+    header: str
+    body: str
+    numba_names: tuple[str, ...]
+    math_names: tuple[str, ...]
+    kernel_names: tuple[str, ...]
+    vectormath_names: tuple[str, ...]
+    arguments: tuple[str, ...]
+    program: Program
+
+
+class Emitter:
+    """Writes the function's lines, and takes down which helpers they use."""
+
+    def __init__(self, program: Program, name: str) -> None:
+        self.program = program
+        self.name = name
+        self.buffers = {b.node: b for b in program.buffers if b.node is not None}
+        self.types: set[str] = set()
+        self.kernels: set[str] = set()
+        self.functions: set[str] = set()
+        self.lines: list[str] = []
+        self.depth = 1
+
+    def line(self, text: str = "") -> None:
+        self.lines.append(f"{INDENT * self.depth}{text}" if text else "")
+
+    # ---- the function ----------------------------------------------------------------------------
+
+    def arguments(self) -> list[str]:
+        program = self.program
+        result = [buffer.name for buffer in program.inputs]
+        result += ["parameters"] if program.parameters else []
+        result += ["constants"] if program.constants else []
+        result += ["workspace"] if program.workspace != "0" else []
+        return result + [buffer.name for buffer in program.outputs]
+
+    def function(self) -> str:
+        self._inputs()
+        self._views()
+        section = ""
+        for item in self.program.items:
+            members = list(statements(item))
+            if members[0].section != section:
+                section = members[0].section
+                self.line()
+                self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT), "-"))
+            self._comment(members)
+            self._item(item)
+        self.line("return 0")
+        return "\n".join(self.lines)
+
+    def _inputs(self) -> None:
+        bound: set[sympy.Symbol] = set()
+        conditions = []
+        for buffer in self.program.inputs:
+            for axis, dim in enumerate(buffer.shape):
+                actual = f"{buffer.name}.shape[{axis}]"
+                if isinstance(dim, sympy.Symbol) and dim not in bound:
+                    bound.add(dim)
+                    self.line(f"{dim} = {actual}")
+                else:
+                    conditions.append((dim, f"{actual} != {format_dim(dim)}"))
+        tests = [text for _, text in conditions]
+        shapes = [b.shape for b in self.program.buffers]
+        for dim in sorted({d for shape in shapes for d in shape if may_be_negative(d)}, key=str):
+            tests.append(f"{format_dim(dim)} < 0")
+        if self.program.workspace != "0":
+            tests.append(f"workspace.size < {self.program.workspace}")
+        if tests:
+            self.line(f"if {tests[0]}" if len(tests) == 1 else "if (")
+            if len(tests) == 1:
+                self.lines[-1] += ":"
+            else:
+                for position, test in enumerate(tests):
+                    self.line(f"{INDENT}{'or ' if position else ''}{test}")
+                self.line("):")
+            self.line(f"{INDENT}return {NOT_READY}  # the caller says what does not fit")
+
+    def _views(self) -> None:
+        """Arrays over the parameters' memory and over the workspace."""
+        for table, buffers in (
+            ("parameters", self.program.parameters),
+            ("constants", self.program.constants),
+        ):
+            for position, buffer in enumerate(buffers):
+                self.kernels.add("array_at")
+                self.line(
+                    f"{buffer.name} = array_at({table}[{position}], "
+                    f"{format_shape(buffer.shape)}, {self._type(buffer)})"
+                )
+        for buffer in self.program.buffers:
+            if buffer.root is not None:
+                self.kernels.add("reshaped")
+                self.line(
+                    f"{buffer.name} = reshaped({buffer.root.name}, {format_shape(buffer.shape)})"
+                )
+            elif buffer.offset:
+                self.kernels.add("view")
+                self.line(
+                    f"{buffer.name} = view(workspace, {buffer.offset}, "
+                    f"{format_shape(buffer.stored_shape)}, {self._type(buffer)})"
+                )
+
+    def _type(self, buffer: Buffer) -> str:
+        name = TYPE_NAMES[str(buffer.dtype)]
+        self.types.add(name)
+        return name
+
+    # ---- items -----------------------------------------------------------------------------------
+
+    def _item(self, item: Any) -> None:
+        if isinstance(item, Loop):
+            self.line(f"for {item.variable} in range({format_dim(item.extent)}):")
+            self.depth += 1
+            for inner in item.body:
+                self._item(inner)
+            self.depth -= 1
+        elif isinstance(item, Call):
+            self._call(item)
+        else:
+            self._statement(item)
+
+    def _call(self, call: Call) -> None:
+        kernel = "matmul" + {"": "", "tn": "_tn", "nt": "_nt", "tt": "_tt"}[
+            "" if not any(call.transpose) else "".join("nt"[flag] for flag in call.transpose)
+        ]
+        self.kernels.add(kernel)
+        names = [buffer.name for buffer in (*call.operands, call.target)]
+        if call.node.ndim == 3:
+            self.kernels.add("part")
+            names = [f"part({name}, i)" for name in names]
+            self.line(f"for i in range({format_dim(call.node.shape[0])}):")
+            self.line(f"{INDENT}{kernel}({', '.join(names)})")
+        else:
+            self.line(f"{kernel}({', '.join(names)})")
+
+    def _statement(self, statement: Statement) -> None:
+        reader = ElementReader(self.buffers)
+        value, _ = statement.value(reader, statement.variables)
+        if statement.action == "check":
+            self.line(f"if not {value}:")
+            self.line(f"{INDENT}return {FIRST_CHECK + statement.check}")
+            self._used(reader, value)
+            return
+        target = statement.target
+        assert target is not None
+        place = reader.load(target, statement.index(reader, statement.variables))[0]
+        self._used(reader, value)
+        if statement.action in ("store", "start"):
+            if place != value:
+                self.line(f"{place} = {value}")
+            return
+        self._accumulate(statement, place, value)
+        if statement.running is not None and statement.running_index is not None:
+            stored = reader.load(statement.running, statement.running_index(statement.variables))
+            if stored[0] != place:
+                self.line(f"{stored[0]} = {place}")
+
+    def _accumulate(self, statement: Statement, place: str, value: str) -> None:
+        target, combine = statement.target, statement.combine
+        assert target is not None
+        # a local float may be summed in any order, which lets LLVM use vector registers; what goes
+        # to memory is added in order anyway
+        reorder = target.is_local and target.dtype.kind == "f" and statement.action == "accumulate"
+        if combine in ("plus", "times") and not reorder:
+            self.line(f"{place} {'+' if combine == 'plus' else '*'}= {value}")
+            return
+        self.functions.add(combine)
+        self.line(f"{place} = {combine}({place}, {value})")
+
+    def _used(self, reader: ElementReader, text: str) -> None:
+        self.functions |= reader.functions
+        self.types |= {name for name in NUMBA_NAMES if f"{name}(" in text}
+
+    # ---- comments --------------------------------------------------------------------------------
+
+    def _comment(self, members: list[Any]) -> None:
+        """The mathematics of an item: what each stored value is, in the user's names."""
+        self.line()
+        said: set[tuple[str, str]] = set()
+        for member in members:
+            if isinstance(member, Statement) and member.action == "check":
+                continue
+            target = member.running if getattr(member, "running", None) else member.target
+            text = self.formula(member.node)
+            if (target.name, text) in said or text == target.name:
+                continue
+            said.add((target.name, text))
+            self.line(f"# {target.name} = {text}{self._source(member.node)}"[: 100 - len(INDENT)])
+
+    def _source(self, node: Node) -> str:
+        origin = node.origin
+        if not isinstance(origin, Origin):
+            return ""
+        primal = node.adjoint_of
+        if primal is None:
+            return f"  [{origin}]"
+        return f"  [adjoint of {self.program.names.get(primal, primal.op.name)}, {origin}]"
+
+    def formula(self, node: Node) -> str:
+        """The expression of a node in terms of what has a name in the generated code."""
+
+        def visit(item: Node, top: bool) -> tuple[str, int]:
+            buffer = self.buffers.get(item)
+            if buffer is not None and not top:
+                return buffer.name, 100
+            return item.op.format(item, [visit(source, False) for source in item.inputs])
+
+        return visit(node, True)[0]
+
+
+def may_be_negative(dim: Any) -> bool:
+    return not isinstance(dim, int) and not dim.is_nonnegative
+
+
+def emit(program: Program, name: str, header: str) -> Generated:
+    """The module that computes ``program`` in a function called ``name``."""
+    emitter = Emitter(program, name)
+    body = emitter.function()
+    arguments = emitter.arguments()
+    math_names = tuple(sorted(emitter.functions & {"inf", "nan", "isnan"}))
+    functions = tuple(sorted(emitter.functions - {"inf", "nan", "isnan"}))
+    types = tuple(f"{NUMBA_NAMES[name]} as {name}" for name in NUMBA_NAMES if name in emitter.types)
+    definition = f'@njit(error_model="numpy")\ndef {name}({", ".join(arguments)}):\n{body}\n'
+    kernels = tuple(sorted(emitter.kernels))
+    imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
+    imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
+    if kernels:
+        imports.append(f"from staticgrad.kernels import {', '.join(kernels)}")
+    if functions:
+        imports.append(f"from staticgrad.vectormath import {', '.join(functions)}")
+    source = f'"""{header}"""\n\n' + "\n".join(imports).rstrip() + f"\n\n\n{definition}"
+    return Generated(
+        source, name, header, definition, types, math_names, kernels, functions,
+        tuple(arguments), program,
+    )  # fmt: skip
+
+
+def dimension_names(buffers: Iterable[Buffer]) -> list[str]:
+    """The named dimensions of some buffers, sorted."""
+    dims = [dim for buffer in buffers for dim in buffer.shape]
+    return sorted(str(symbol) for symbol in symbols_of(dims))

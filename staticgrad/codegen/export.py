@@ -1,0 +1,140 @@
+"""One file that computes what a compiled function computes, with NumPy, Numba and SciPy alone."""
+
+from __future__ import annotations
+
+import re
+
+from staticgrad import kernels, vectormath
+from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY, Generated
+from staticgrad.graph.dims import format_shape, symbols_of
+from staticgrad.graph.leaves import PLACEHOLDER
+from staticgrad.graph.traverse import topological
+from staticgrad.rewrite.graph import Graph
+
+
+def standalone(graph: Graph, generated: Generated) -> str:
+    """The text of the exported file: the generated function, ``run``, and the helpers."""
+    program = generated.program
+    parameters = [buffer.name for buffer in program.parameters]
+    inputs = [buffer.name for buffer in program.inputs]
+    outputs = [buffer.name for buffer in program.outputs]
+    helpers, imports = _helpers(generated)
+    sections = [
+        f'"""{generated.header}"""',
+        "\n".join(imports),
+        generated.body.rstrip(),
+        _constants(generated),
+        _run(graph, generated, inputs, parameters, outputs),
+        helpers,
+    ]
+    head, *rest = [section for section in sections if section]
+    return head + "\n\n" + rest[0] + "\n\n\n" + "\n\n\n".join(rest[1:]) + "\n"
+
+
+def _helpers(generated: Generated) -> tuple[str, list[str]]:
+    """The helpers' source without their imports, and one sorted block of imports for the file."""
+    sources = []
+    if generated.kernel_names:
+        sources.append(kernels.source_of(generated.kernel_names))
+    if generated.vectormath_names:
+        sources.append(vectormath.source_of(generated.vectormath_names))
+    plain: set[str] = {"import numpy as np"}
+    names: dict[str, set[str]] = {"numba": {"njit", *generated.numba_names}}
+    if generated.math_names:
+        names["math"] = set(generated.math_names)
+    bodies = []
+    for source in sources:
+        source = re.sub(
+            r"^from (\S+) import \(([^)]*)\)",
+            lambda match: f"from {match[1]} import "
+            + ", ".join(part.strip() for part in match[2].split(",") if part.strip()),
+            source,
+            flags=re.MULTILINE,
+        )
+        body = []
+        for line in source.splitlines():
+            if match := re.match(r"from (\S+) import (.+)", line):
+                names.setdefault(match[1], set()).update(
+                    item.strip() for item in match[2].split(",")
+                )
+            elif re.match(r"import \S+", line):
+                plain.add(line.strip())
+            else:
+                body.append(line)
+        bodies.append("\n".join(body).strip())
+    everything = [(line.split()[1], line) for line in plain] + [
+        (module, f"from {module} import {', '.join(sorted(items))}")
+        for module, items in names.items()
+        if module != "__future__"
+    ]
+    standard = ("math", "ctypes", "importlib", "sys", "operator")
+    first = sorted(line for module, line in everything if module.split(".")[0] in standard)
+    second = sorted(line for module, line in everything if module.split(".")[0] not in standard)
+    # plain imports stand before "from" imports, as isort has it
+    ordered = [*first, *([""] if first else []), *second]
+    return "\n\n\n".join(bodies), ordered
+
+
+def _constants(generated: Generated) -> str:
+    lines = []
+    for buffer in generated.program.constants:
+        value = buffer.node.attrs["value"]  # type: ignore[union-attr]
+        lines.append(f"{buffer.name}_value = np.array({value.tolist()}, np.{value.dtype})")
+    return "\n".join(lines)
+
+
+def _run(
+    graph: Graph, generated: Generated, inputs: list[str], parameters: list[str], outputs: list[str]
+) -> str:
+    program = generated.program
+    arguments = ", ".join([*inputs, *(["*"] if parameters else []), *parameters])
+    lines = [f"def run({arguments}):"]
+    what = f"Call {generated.name} on NumPy arrays"
+    if graph.updates:
+        what += "; parameters are updated in place"
+    lines.append(f'    """{what}."""')
+    for buffer in program.inputs:
+        # require copies only what is strided or of another dtype
+        lines.append(f"    {buffer.name} = np.require({buffer.name}, np.{buffer.dtype}, 'C')")
+        lines.append(f"    assert {buffer.name}.ndim == {len(buffer.shape)}, {buffer.name}.shape")
+    for buffer in program.parameters:
+        lines.append(
+            f"    assert {buffer.name}.shape == {format_shape(buffer.shape)} and "
+            f"{buffer.name}.dtype == np.{buffer.dtype}"
+        )
+        lines.append(f"    assert {buffer.name}.flags.c_contiguous")
+    bound: set[str] = set()
+    wanted = {str(s) for s in symbols_of(d for b in program.buffers for d in b.shape)}
+    for buffer in program.inputs:
+        for axis, dim in enumerate(buffer.shape):
+            if str(dim) in wanted - bound and not isinstance(dim, int) and dim.is_Symbol:
+                bound.add(str(dim))
+                lines.append(f"    {dim} = {buffer.name}.shape[{axis}]")
+    call = list(inputs)
+    for table, buffers, suffix in (
+        ("parameters", program.parameters, ""),
+        ("constants", program.constants, "_value"),
+    ):
+        if buffers:
+            addresses = ", ".join(f"{buffer.name}{suffix}.ctypes.data" for buffer in buffers)
+            lines.append(f"    {table} = np.array([{addresses}], np.int64)")
+            call.append(table)
+    if program.workspace != "0":
+        lines.append(f"    workspace = np.empty({program.workspace}, np.uint8)")
+        call.append("workspace")
+    for buffer in program.outputs:
+        lines.append(
+            f"    {buffer.name} = np.empty({format_shape(buffer.shape)}, np.{buffer.dtype})"
+        )
+    lines.append(f"    status = {generated.name}({', '.join([*call, *outputs])})")
+    lines.append(f"    if status == {NOT_READY}:")
+    lines.append('        raise ValueError("an argument has the wrong shape")')
+    lines.append(f"    if status >= {FIRST_CHECK}:")
+    sources = [
+        ", ".join(n.name or "" for n in topological([check.node]) if n.op is PLACEHOLDER)
+        for check in program.checks
+    ]
+    lines.append(f'        raise IndexError(f"an index is out of range: {{{sources}[status - 2]}}")')
+    results = [f"{b.name}[()]" if not b.shape else b.name for b in program.outputs]
+    lines.append(f"    return {', '.join(results) if results else None}")
+    return "\n".join(lines)

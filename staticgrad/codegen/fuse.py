@@ -1,0 +1,177 @@
+"""Loop fusion and contraction.
+
+Statements are placed one by one, each into the latest loop that it shares data with and may enter;
+else it opens a loop of its own. A statement may enter a loop if whatever element it shares with a
+statement already inside, one of the two writing it, is shared within one step of the loop. What
+then lives within one step only is contracted: its axis is not stored, and with no axis left it is
+a local variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+
+from staticgrad.codegen.program import Access, Buffer, Loop, Program, Statement, statements
+
+VARIABLES = ("i", "j", "k", "l", "m", "n")
+
+
+def fuse(program: Program) -> Program:
+    """Place all statements into a tree of fused loops."""
+    names = {buffer.name for buffer in program.buffers}
+    variables = [name if name not in names else f"{name}_" for name in VARIABLES]
+    placer = Placer([sympy.Symbol(name, integer=True) for name in variables])
+    for group in program.items:
+        placer.place(group)
+    program.items = placer.items
+    return program
+
+
+class Placer:
+    """Grows the tree of loops. ``variables`` name the loops, from the outermost."""
+
+    def __init__(self, variables: Sequence[sympy.Symbol]) -> None:
+        self.variables = variables
+        self.items: list[Any] = []
+        self.contents: dict[int, list[Any]] = {}
+
+    def place(self, group: list[Any]) -> None:
+        if not isinstance(group[0], Statement):
+            self.items.append(group[0])
+            return
+        for statement in group:
+            statement.variables = tuple(
+                self._variable(level) for level in range(len(statement.domain))
+            )
+        self._insert(self.items, group, 0)
+
+    def _variable(self, level: int) -> sympy.Symbol:
+        if level < len(self.variables):
+            return self.variables[level]
+        return sympy.Symbol(f"i{level}", integer=True)
+
+    def _inside(self, item: Any) -> list[Any]:
+        """The statements inside an item."""
+        return self.contents[id(item)] if isinstance(item, Loop) else [item]
+
+    def _insert(self, items: list[Any], group: list[Statement], level: int) -> None:
+        extents = {s.domain[level] if level < len(s.domain) else None for s in group}
+        if len(group) > 1 and (len(extents) > 1 or extents == {None} or splits(group, level)):
+            for statement in group:
+                self._insert(items, [statement], level)
+            return
+        (extent,) = extents
+        if extent is None:
+            items.append(group[0])
+            return
+        loop = self._candidate(items, group, level, extent)
+        if loop is None:
+            loop = Loop(self._variable(level), extent)
+            self.contents[id(loop)] = []
+            items.append(loop)
+        self.contents[id(loop)] += group
+        self._insert(loop.body, group, level + 1)
+
+    def _candidate(
+        self, items: list[Any], group: list[Statement], level: int, extent: Any
+    ) -> Loop | None:
+        touched = {access.buffer.memory for s in group for access in s.accesses}
+        for item in reversed(items):
+            inside = self._inside(item)
+            if isinstance(item, Loop) and item.extent == extent and group[0].action != "check":
+                shares = any(
+                    access.buffer.memory in touched for other in inside for access in other.accesses
+                )
+                if shares and all(
+                    may_share_step(statement, other, level)
+                    for statement in group
+                    for other in inside
+                ):
+                    return item
+            if any(depends(statement, other) for statement in group for other in inside):
+                return None
+        return None
+
+
+def splits(group: list[Statement], level: int) -> bool:
+    """Whether the loop at ``level`` must end before the next statement of the group may begin."""
+    return any(
+        not may_share_step(later, earlier, level)
+        for position, later in enumerate(group)
+        for earlier in group[:position]
+    )
+
+
+def conflicts(first: Any, second: Any) -> list[tuple[Access, Access]]:
+    """The pairs of accesses to the same memory of which one writes."""
+    return [
+        (one, two)
+        for one in first.accesses
+        for two in second.accesses
+        if one.buffer.memory is two.buffer.memory and (one.writes or two.writes)
+    ]
+
+
+def depends(first: Any, second: Any) -> bool:
+    return bool(conflicts(first, second))
+
+
+def may_share_step(statement: Any, other: Any, level: int) -> bool:
+    """Whether the two touch a common element only within the same step of the loop at ``level``."""
+    if isinstance(other, Statement) and other.action == "check":
+        return False
+    return all(
+        one.buffer is two.buffer
+        and one.index is not None
+        and two.index is not None
+        and any(
+            mine is statement.own[level] and theirs is other.own[level]
+            for mine, theirs in zip(one.index, two.index, strict=True)
+        )
+        for one, two in conflicts(statement, other)
+    )
+
+
+def contract(program: Program) -> Program:
+    """Drop the axes that a fused loop runs over from the workspace buffers that live within it."""
+    uses: dict[Buffer, list[tuple[Any, Access, tuple[Loop, ...]]]] = {}
+
+    def walk(items: list[Any], loops: tuple[Loop, ...]) -> None:
+        for item in items:
+            if isinstance(item, Loop):
+                walk(item.body, (*loops, item))
+            else:
+                for access in item.accesses:
+                    uses.setdefault(access.buffer.memory, []).append((item, access, loops))
+
+    walk(program.items, ())
+    for buffer, places in uses.items():
+        if buffer.kind != "workspace" or buffer.viewed:
+            continue
+        common = places[0][2]
+        for _, _, loops in places[1:]:
+            shared = 0
+            while shared < min(len(common), len(loops)) and common[shared] is loops[shared]:
+                shared += 1
+            common = common[:shared]
+        buffer.axes = tuple(
+            axis for axis in range(len(buffer.shape)) if not _runs_over(places, axis, len(common))
+        )
+    return program
+
+
+def _runs_over(places: list[Any], axis: int, depth: int) -> bool:
+    """Whether one common loop indexes ``axis`` in every access."""
+    for level in range(depth):
+        if all(
+            access.index is not None and access.index[axis] is statement.own[level]
+            for statement, access, _ in places
+        ):
+            return True
+    return False
+
+
+__all__ = ["contract", "fuse", "statements"]

@@ -1,0 +1,85 @@
+"""Where intermediates lie: one workspace, whose places are used again once a value is dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from staticgrad.codegen.program import Buffer, Program, statements
+from staticgrad.graph.dims import Dim, canonical, format_dim, product
+
+#: places start at multiples of a cache line, which is also the widest vector
+ALIGNMENT = 64
+
+
+@dataclass(eq=False)
+class Place:
+    """A stretch of the workspace, and the buffers that use it one after the other."""
+
+    size: Dim
+    free_after: int
+    buffers: list[Buffer] = field(default_factory=list)
+
+
+def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
+    """For each stored workspace buffer the first and last top-level item that touches it."""
+    spans: dict[Buffer, tuple[int, int]] = {}
+    for position, item in enumerate(program.items):
+        for statement in statements(item):
+            for access in statement.accesses:
+                buffer = access.buffer.memory
+                if buffer.kind == "workspace" and not buffer.is_local:
+                    first, _ = spans.get(buffer, (position, position))
+                    spans[buffer] = (first, position)
+    return spans
+
+
+def plan(program: Program) -> Program:
+    """Give every stored workspace buffer a byte offset; sets ``program.workspace``, the number of
+    bytes in all, as an expression of the named dimensions."""
+    spans = lifetimes(program)
+    places: list[Place] = []
+    for buffer, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
+        size = canonical(product(buffer.stored_shape) * buffer.dtype.itemsize)
+        place = next(
+            (p for p in places if p.free_after < first and _fits(size, p.size)), None
+        )
+        if place is None:
+            place = Place(size, last)
+            places.append(place)
+        place.free_after = last
+        place.buffers.append(buffer)
+    # places of known size first, then those whose size keeps the alignment whatever the dimensions
+    places.sort(key=lambda p: (not isinstance(p.size, int), not _keeps_alignment(p.size)))
+    offset: Any = 0
+    rounded: list[str] = []
+    for place in places:
+        for buffer in place.buffers:
+            buffer.offset = _join(offset, rounded)
+        if isinstance(place.size, int):
+            offset += -(-place.size // ALIGNMENT) * ALIGNMENT
+        elif _keeps_alignment(place.size):
+            offset = canonical(offset + place.size)
+        else:
+            rounded.append(f"({format_dim(place.size)} + {ALIGNMENT - 1}) // {ALIGNMENT} * {ALIGNMENT}")
+    program.workspace = _join(offset, rounded)
+    return program
+
+
+def _fits(size: Dim, room: Dim) -> bool:
+    """Whether ``size`` is never larger than ``room``; only what is certain counts."""
+    difference = canonical(room - size)
+    if isinstance(difference, int):
+        return difference >= 0
+    return bool(difference.is_nonnegative)
+
+
+def _keeps_alignment(size: Dim) -> bool:
+    return isinstance(size, int) or all(
+        term.as_coeff_Mul()[0] % ALIGNMENT == 0 for term in size.as_ordered_terms()
+    )
+
+
+def _join(offset: Dim, rounded: list[str]) -> str:
+    texts = [format_dim(offset)] if offset != 0 or not rounded else []
+    return " + ".join(texts + rounded)

@@ -1,0 +1,111 @@
+"""How an element is said: a load from a buffer, or the inlined expression of the element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sympy
+
+from staticgrad.codegen.program import Access, Buffer
+from staticgrad.graph.dims import Dim, format_dim
+from staticgrad.graph.leaves import format_number
+from staticgrad.graph.node import ATOM, Node
+from staticgrad.ops.elementwise import PRODUCT, SUM, Elementwise, infix
+from staticgrad.ops.lowering import Index, Scalar
+
+#: how generated code spells a dtype
+TYPE_NAMES = {
+    "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "b1",
+}  # fmt: skip
+
+
+class ElementReader:
+    """Writes elements as text, and takes down which buffers were read at which index."""
+
+    def __init__(self, buffers: dict[Node, Buffer]) -> None:
+        self.buffers = buffers
+        self.accesses: list[Access] = []
+        self.functions: set[str] = set()
+
+    def read(self, node: Node, index: Index) -> Scalar:
+        buffer = self.buffers.get(node)
+        if buffer is None:
+            return self.compute(node, index)
+        return self.read_buffer(buffer, index)
+
+    def read_buffer(self, buffer: Buffer, index: Index) -> Scalar:
+        self.accesses.append(Access(buffer, index, False))
+        return self.load(buffer, index)
+
+    def load(self, buffer: Buffer, index: Index) -> Scalar:
+        if buffer.is_local:
+            return buffer.name, ATOM
+        return f"{buffer.name}[{subscripts(buffer, index)}]", ATOM
+
+    def compute(self, node: Node, index: Index) -> Scalar:
+        """The expression of an element of a node, by the node's own declaration."""
+        op = node.op
+        if op.name == "constant":
+            return self.number(node.attrs["value"].reshape(-1)[0], node.dtype)
+        if op.name == "size":
+            return self.integer(node.attrs["dim"])
+        if op.name == "astype":
+            return self.cast(self.read(node.inputs[0], index), node.inputs[0].dtype, node.dtype)
+        if isinstance(op, Elementwise):
+            return self.apply(op, node, [self.read(source, index) for source in node.inputs])
+        return op.lower(node, index, self)  # type: ignore[attr-defined]
+
+    def apply(self, op: Elementwise, node: Node, arguments: list[Scalar]) -> Scalar:
+        if op.infix is not None:
+            return infix(op.infix[0], op.infix[1], arguments)
+        if op.name == "square":
+            return infix("*", PRODUCT, [arguments[0], arguments[0]])
+        if op.name == "logical_not":
+            return f"not {arguments[0][0]}", 3
+        if op.name == "power" and node.dtype.kind == "i":
+            return infix("**", 12, arguments)
+        texts = [format_option(value) for value in node.attrs.values()]
+        texts += [text for text, _ in arguments]
+        self.functions.add(op.call or "")
+        return f"{op.call}({', '.join(texts)})", ATOM
+
+    def cast(self, value: Scalar, old: np.dtype, new: np.dtype) -> Scalar:
+        if new.kind == "b":
+            return f"{value[0]} != 0" if value[1] > 4 else f"({value[0]}) != 0", 4
+        return f"{TYPE_NAMES[str(new)]}({value[0]})", ATOM
+
+    def number(self, value: Any, dtype: Any) -> Scalar:
+        dtype = np.dtype(dtype)
+        if dtype.kind == "b":
+            return str(bool(value)), ATOM
+        if dtype.kind == "f" and not np.isfinite(value):
+            text = "nan" if np.isnan(value) else "inf" if value > 0 else "-inf"
+            self.functions.add(text.lstrip("-"))
+            return f"{TYPE_NAMES[str(dtype)]}({text})", ATOM
+        text = format_number(dtype.type(value))
+        if str(dtype) in ("float64", "int64"):
+            return text, 11 if text.startswith("-") else ATOM
+        return f"{TYPE_NAMES[str(dtype)]}({text})", ATOM
+
+    def integer(self, expression: Dim) -> Scalar:
+        if isinstance(expression, int):
+            return str(expression), ATOM if expression >= 0 else 11
+        text = format_dim(expression)
+        atomic = expression.is_Symbol or text.isdigit()
+        return text, ATOM if atomic else PRODUCT if expression.is_Mul else SUM
+
+    def subscript(self, scalar: Scalar) -> sympy.Expr:
+        return sympy.Symbol(scalar[0], integer=True)
+
+
+def format_option(value: Any) -> str:
+    return str(value)
+
+
+def subscripts(buffer: Buffer, index: Index) -> str:
+    """What stands between the brackets, without the axes that are not stored."""
+    if not index:
+        return "()"
+    kept = [index[axis] for axis in buffer.axes]
+    return ", ".join(format_dim(position) for position in kept)

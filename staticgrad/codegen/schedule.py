@@ -1,0 +1,429 @@
+"""From the lowered graph to statements: which nodes get a buffer, and how each is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sympy
+
+from staticgrad.codegen.program import Access, Buffer, Call, Program, Statement
+from staticgrad.codegen.reader import ElementReader
+from staticgrad.graph.node import Node
+from staticgrad.graph.traverse import topological, users
+from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.movement import Reshape
+from staticgrad.ops.reduction import Reduction
+from staticgrad.rewrite.graph import Graph
+
+LEAVES = ("placeholder", "parameter", "constant", "size")
+#: ops with statements of their own; everything else can be said element by element
+OWN_LOOPS = ("gemm", "cumsum", "scatter_add", "sum", "prod", "max", "min")
+#: an inlined expression with more operations than this gets a name, so that lines stay readable
+LONGEST_EXPRESSION = 7
+
+
+def is_scalar_constant(node: Node) -> bool:
+    return node.op.name == "constant" and node.attrs["value"].size == 1
+
+
+def is_view(node: Node) -> bool:
+    """Whether a node is another view of its input's memory."""
+    return isinstance(node.op, Reshape) and not node.op.moves_units_only(node)
+
+
+def is_cheap(node: Node) -> bool:
+    """Whether computing an element again costs no more than loading it would."""
+    return node.op.name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+                            "negative", "astype", "logical_not") or not isinstance(
+        node.op, Elementwise
+    )  # fmt: skip
+
+
+def choose_buffers(
+    graph: Graph, order: list[Node], uses: dict[Node, list[Node]]
+) -> set[Node]:
+    """The nodes whose values are kept, as opposed to inlined where they are used."""
+    roots = set(graph.roots)
+    kept: set[Node] = set()
+    length: dict[Node, int] = {}
+    for node in order:
+        if node.op.name in LEAVES:
+            length[node] = 0
+            continue
+        consumers = uses[node]
+        inlined = sum(length[source] for source in node.inputs if source not in kept)
+        length[node] = inlined + (node.op.flops > 0)
+        elementwise = isinstance(node.op, Elementwise)
+        same_domain = all(
+            isinstance(user.op, (Elementwise, Reduction)) or user.op.name == "astype"
+            for user in consumers
+        )
+        if (
+            node in roots
+            or node.op.name in OWN_LOOPS
+            or any(user.op.name == "gemm" or is_view(user) for user in consumers)
+            or is_view(node)
+            or (len(consumers) + (node in roots) > 1 and not is_cheap(node))
+            or (elementwise and any(user.op.name == "square" for user in consumers))
+            or (elementwise and any(user.op.name == "broadcast_to" for user in consumers))
+            or (length[node] > LONGEST_EXPRESSION and same_domain)
+            or (elementwise and node.name is not None and same_domain)
+        ):
+            kept.add(node)
+    return kept
+
+
+class Scheduler:
+    """Builds the statements of a program, node by node in topological order.
+
+    Statements come in groups: those of one reduction (start and accumulate) share their outer loops
+    and are placed together.
+    """
+
+    def __init__(self, graph: Graph, names: dict[Node, str]) -> None:
+        self.graph = graph
+        self.names = names
+        self.order = topological(graph.roots)
+        self.uses = users(self.order)
+        self.kept = choose_buffers(graph, self.order, self.uses)
+        self.buffers: dict[Node, Buffer] = {}
+        self.all: list[Buffer] = []
+        self.groups: list[list[Any]] = []
+        self.checks: list[Statement] = []
+        self.check_tokens: dict[Node, Buffer] = {}
+
+    def run(self) -> Program:
+        graph = self.graph
+        inputs = [self._leaf(node, "input") for node in graph.inputs]
+        parameters, constants = [], []
+        for node in [*self.order, *(parameter for parameter, _ in graph.updates)]:
+            if node in self.buffers:
+                continue
+            if node.op.name == "parameter":
+                parameters.append(self._leaf(node, "parameter"))
+            elif node.op.name == "constant" and not is_scalar_constant(node):
+                constants.append(self._leaf(node, "constant"))
+        outputs = self._outputs()
+        for node in self.order:
+            if node in self.kept and not self._stored_by_update(node):
+                self._schedule(node)
+        for node, buffer in zip(graph.outputs, outputs, strict=True):
+            if self.buffers.get(node) is not buffer:
+                self._store(node, buffer, section_of(node), self._reading(node))
+        self._updates()
+        return Program(
+            inputs, parameters, constants, outputs, self.all, self.groups, self.checks, self.names
+        )
+
+    # ---- buffers ---------------------------------------------------------------------------------
+
+    def _leaf(self, node: Node, kind: str) -> Buffer:
+        buffer = self._buffer(self.names[node], node, kind)
+        self.buffers[node] = buffer
+        return buffer
+
+    def _buffer(self, name: str, node: Node, kind: str, shape: Any = None) -> Buffer:
+        taken = {buffer.name for buffer in self.all}
+        while name in taken:
+            name += "_"
+        buffer = Buffer(name, node.dtype, node.shape if shape is None else shape, kind, node)
+        self.all.append(buffer)
+        return buffer
+
+    def _target(self, node: Node) -> Buffer:
+        if node not in self.buffers:
+            self.buffers[node] = self._buffer(self.names[node], node, "workspace")
+        return self.buffers[node]
+
+    def _outputs(self) -> list[Buffer]:
+        """A buffer per output. Where it can be, the node is computed right into it."""
+        result, seen = [], set()
+        for node in self.graph.outputs:
+            direct = (
+                node not in seen
+                and node.op.name not in LEAVES
+                and not is_view(node)
+                and not (isinstance(node.op, Reduction) and ends_in_reduced_axes(node))
+            )
+            name = self.names[node] if direct else f"{self.names[node]}_out"
+            buffer = self._buffer(name, node, "output")
+            if direct:
+                self.buffers[node] = buffer
+            seen.add(node)
+            result.append(buffer)
+        return result
+
+    # ---- statements ------------------------------------------------------------------------------
+
+    def _schedule(self, node: Node) -> None:
+        section = section_of(node)
+        if is_view(node):
+            source = self.buffers[node.inputs[0]]
+            view = self._buffer(self.names[node], node, source.kind)
+            view.root = source
+            source.memory.viewed = True
+            self.buffers[node] = view
+        elif node.op.name == "gemm":
+            operands = tuple(self.buffers[source] for source in node.inputs)
+            transpose = (node.attrs["transpose_a"], node.attrs["transpose_b"])
+            self.groups.append([Call(node, self._target(node), operands, transpose, section)])
+        elif node.op.name == "cumsum":
+            self._scan(node, section)
+        elif node.op.name == "scatter_add":
+            self._scatter(node, section)
+        elif isinstance(node.op, Reduction):
+            self._reduce(node, section)
+        else:
+            self._store(node, self._target(node), section, self._computing(node))
+
+    def _computing(self, node: Node) -> Any:
+        return lambda reader, own: reader.compute(node, own)
+
+    def _reading(self, node: Node) -> Any:
+        return lambda reader, own: reader.read(node, own)
+
+    def _finish(self, statement: Statement) -> Statement:
+        """Take down what the statement reads and writes, by running its lowering once."""
+        reader = ElementReader(self.buffers)
+        statement.value(reader, statement.own)
+        index = statement.index(reader, statement.own)
+        statement.accesses = list(reader.accesses)
+        if statement.target is not None:
+            written = None if statement.action == "scatter" else index
+            statement.accesses.append(Access(statement.target, written, True))
+        if statement.running is not None and statement.running_index is not None:
+            place = statement.running_index(statement.own)
+            statement.accesses.append(Access(statement.running, place, True))
+        if statement.action != "start":
+            for gather in inlined_gathers(statement.node, self.buffers):
+                self._check_bounds(gather, statement)
+        if statement.section == "update":
+            # no update before every index has been checked: a failed call changes nothing
+            for token in self.check_tokens.values():
+                statement.accesses.append(Access(token, None, False))
+        return statement
+
+    def _store(self, node: Node, target: Buffer, section: str, value: Any) -> None:
+        statement = Statement("store", node, node.shape, target, value, section=section)
+        self.groups.append([self._finish(statement)])
+
+    def _start(self, node: Node, target: Buffer, number: Any, section: str) -> Statement:
+        return self._finish(
+            Statement(
+                "start", node, target.shape, target,
+                lambda reader, own: reader.number(number, node.dtype), section=section,
+            )
+        )  # fmt: skip
+
+    def _element(self, node: Node, place: Any = lambda own: own) -> Any:
+        """An element of the first input, in the dtype in which ``node`` accumulates."""
+        source = node.inputs[0]
+
+        def element(reader: ElementReader, own: tuple[Any, ...]) -> Any:
+            value = reader.read(source, place(own))
+            if source.dtype == node.dtype:
+                return value
+            return reader.cast(value, source.dtype, node.dtype)
+
+        return element
+
+    def _reduce(self, node: Node, section: str) -> None:
+        op, source, axes = node.op, node.inputs[0], node.attrs["axes"]
+        assert isinstance(op, Reduction)
+        target = self._target(node)
+        start = self._start(node, target, op.identity(node.dtype), section)
+        accumulate = Statement(
+            "accumulate", node, source.shape, target, self._element(node),
+            index=lambda reader, own: tuple(
+                variable for axis, variable in enumerate(own) if axis not in axes
+            ),
+            combine=op.combine, section=section,
+        )  # fmt: skip
+        self.groups.append([start, self._finish(accumulate)])
+
+    def _scan(self, node: Node, section: str) -> None:
+        """A running total along the axis, whose loop goes innermost."""
+        axis = node.attrs["axis"]
+        order = [position for position in range(node.ndim) if position != axis] + [axis]
+        domain = tuple(node.shape[position] for position in order)
+        running = self._target(node)
+        total = self._buffer(f"running_{self.names[node]}", node, "workspace", domain[:-1])
+
+        def place(own: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(own[order.index(position)] for position in range(node.ndim))
+
+        start = self._start(node, total, 0, section)
+        scan = Statement(
+            "scan", node, domain, total, self._element(node, place),
+            index=lambda reader, own: own[:-1], combine="plus",
+            running=running, running_index=place, section=section,
+        )  # fmt: skip
+        self.groups.append([start, self._finish(scan)])
+
+    def _scatter(self, node: Node, section: str) -> None:
+        """Zeros, then each element added where its index says, in order."""
+        source, *indices = node.inputs
+        rank = indices[0].ndim
+        target = self._target(node)
+
+        def index(reader: ElementReader, own: tuple[Any, ...]) -> tuple[Any, ...]:
+            found = []
+            for item in indices:
+                if is_position(item):
+                    found.append(position_index(item, own[:rank]))
+                else:
+                    found.append(reader.subscript(reader.read(item, own[:rank])))
+            return (*found, *own[rank:])
+
+        start = self._start(node, target, 0, section)
+        scatter = Statement(
+            "scatter", node, source.shape, target, self._element(node), index=index,
+            combine="plus", section=section,
+        )  # fmt: skip
+        self._finish(scatter)
+        self._check_bounds(node, scatter)
+        self.groups += [[start], [scatter]]
+
+    # ---- index checks ----------------------------------------------------------------------------
+
+    def _check_bounds(self, node: Node, statement: Statement) -> None:
+        """Make ``statement`` wait for the loops that check the indices of a gather or scatter."""
+        if node not in self.check_tokens:
+            token = Buffer(f"checked_{len(self.check_tokens)}", np.dtype("bool"), (), "token")
+            self.check_tokens[node] = token
+            shape = node.inputs[0].shape if node.op.name == "gather" else node.attrs["shape"]
+            strict = bool(node.attrs.get("strict"))
+            for axis, index_node in enumerate(node.inputs[1:]):
+                if not is_position(index_node):
+                    self._check_index(BoundsCheck(index_node, shape[axis], strict), token)
+        statement.accesses.append(Access(self.check_tokens[node], None, False))
+
+    def _check_index(self, bounds: BoundsCheck, token: Buffer) -> None:
+        for known in self.checks:
+            if known.value == bounds:
+                known.accesses.append(Access(token, None, True))
+                return
+        node = bounds.index_node
+        check = Statement("check", node, node.shape, None, bounds, section="check",
+                          check=len(self.checks))  # fmt: skip
+        self.checks.append(self._finish(check))
+        check.accesses.append(Access(token, None, True))
+        self.groups.append([check])
+
+    # ---- updates ---------------------------------------------------------------------------------
+
+    def _stored_by_update(self, node: Node) -> bool:
+        """Whether an update computes the node right where its parameter lies."""
+        return (
+            node.op.name not in OWN_LOOPS
+            and not is_view(node)
+            and not self.uses[node]
+            and all(node is not output for output in self.graph.outputs)
+            and sum(value is node for _, value in self.graph.updates) == 1
+        )
+
+    def _updates(self) -> None:
+        """Updates come after everything else, and see the old values of all parameters: a new value
+        that another parameter's update would disturb is computed beside it first, then copied."""
+        sources: list[Any] = []
+        for position, (parameter, value) in enumerate(self.graph.updates):
+            if value in self.buffers and self.buffers[value].kind != "parameter":
+                sources.append(self._reading(value))
+                continue
+            later = [other for _, other in self.graph.updates[position + 1 :]]
+            write = self._reading(value) if value in self.buffers else self._computing(value)
+            if not self._in_place(parameter, write, value.ndim, later):
+                beside = self._buffer(f"new_{self.names[parameter]}", value, "workspace")
+                self._store(value, beside, "update", write)
+                write = self._copying(beside)
+            sources.append(write)
+        for (parameter, value), write in zip(self.graph.updates, sources, strict=True):
+            if value is not parameter:
+                self._store(value, self.buffers[parameter], "update", write)
+
+    def _copying(self, buffer: Buffer) -> Any:
+        return lambda reader, own: reader.read_buffer(buffer, own)
+
+    def _in_place(self, parameter: Node, write: Any, rank: int, later: list[Node]) -> bool:
+        """Whether each new element needs, of the parameter, its old self alone, and no later update
+        needs the old value."""
+        memory = self.buffers[parameter].memory
+        own = tuple(sympy.Dummy(f"i{axis}", integer=True) for axis in range(rank))
+        reader = ElementReader(self.buffers)
+        write(reader, own)
+        for access in reader.accesses:
+            if access.buffer.memory is memory and (
+                access.buffer is not memory or access.index != own
+            ):
+                return False
+        for other in later:
+            probe = ElementReader(self.buffers)
+            probe.read(other, tuple(sympy.Dummy(f"i{axis}") for axis in range(other.ndim)))
+            if any(access.buffer.memory is memory for access in probe.accesses):
+                return False
+        return True
+
+
+class BoundsCheck:
+    """The condition that an index lies in an axis of ``extent`` elements; negative ones count from
+    the end unless ``strict``."""
+
+    def __init__(self, index_node: Node, extent: Any, strict: bool) -> None:
+        self.index_node, self.extent, self.strict = index_node, extent, strict
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundsCheck) and (
+            self.index_node is other.index_node
+            and self.extent == other.extent
+            and self.strict == other.strict
+        )
+
+    def __call__(self, reader: ElementReader, own: tuple[Any, ...]) -> Any:
+        index = reader.read(self.index_node, own)[0]
+        low = "0" if self.strict else reader.integer(sympy.sympify(-self.extent))[0]
+        return f"{low} <= {index} < {reader.integer(self.extent)[0]}", 4
+
+
+def section_of(node: Node) -> str:
+    return "forward" if node.adjoint_of is None else "backward"
+
+
+def ends_in_reduced_axes(node: Node) -> bool:
+    """Whether the reduced axes are the last ones, so that a local scalar can accumulate."""
+    axes, rank = node.attrs["axes"], node.inputs[0].ndim
+    return axes == tuple(range(rank - len(axes), rank))
+
+
+def is_position(node: Node) -> bool:
+    """Whether a node holds positions along an axis: the loop variable itself."""
+    while node.op.name == "broadcast_to":
+        node = node.inputs[0]
+    return node.op.name == "iota"
+
+
+def position_index(node: Node, index: tuple[Any, ...]) -> Any:
+    while node.op.name == "broadcast_to":
+        index = node.op.source_index(node, index)  # type: ignore[attr-defined]
+        node = node.inputs[0]
+    return index[node.attrs["axis"]]
+
+
+def inlined_gathers(node: Node, buffers: dict[Node, Buffer]) -> list[Node]:
+    """The gathers that are inlined in the expression of ``node``."""
+    found, stack = [], [node]
+    seen: set[Node] = set()
+    while stack:
+        item = stack.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        if item.op.name == "gather":
+            found.append(item)
+        stack.extend(source for source in item.inputs if source not in buffers)
+    return found
+
+
+def schedule(graph: Graph, names: dict[Node, str]) -> Program:
+    """The statements of a lowered graph, in groups that are not yet fused."""
+    return Scheduler(graph, names).run()

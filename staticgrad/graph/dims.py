@@ -1,0 +1,136 @@
+"""Dimensions: non-negative integers, or SymPy expressions of named dimensions.
+
+A named dimension such as ``"batch"`` is a SymPy symbol, so that one compiled function serves every
+batch size and a shape such as ``(2*batch + 1, 64)`` is an ordinary expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import sympy
+
+Dim = int | sympy.Expr
+Shape = tuple[Dim, ...]
+
+
+def dimension(value: Any) -> Dim:
+    """Return ``value`` (an integer, a name, or a SymPy expression) as a canonical dimension."""
+    if isinstance(value, str):
+        if not value.isidentifier():
+            raise ValueError(f"a named dimension must be a Python identifier, got {value!r}")
+        return sympy.Symbol(value, integer=True, nonnegative=True)
+    if isinstance(value, bool):
+        raise TypeError(f"a dimension must be an integer or a name, got {value!r}")
+    if isinstance(value, (int, np.integer)):
+        if value < 0:
+            raise ValueError(f"a dimension must not be negative, got {value}")
+        return int(value)
+    if isinstance(value, sympy.Expr):
+        return canonical(value)
+    raise TypeError(f"a dimension must be an integer or a name, got {value!r}")
+
+
+def canonical(value: Any) -> Dim:
+    """Expand a dimension expression, so that equal dimensions compare equal with ``==``."""
+    if isinstance(value, int):
+        return value
+    expanded = sympy.expand(value)
+    return int(expanded) if expanded.is_Integer else expanded
+
+
+def shape_of(values: Any) -> Shape:
+    """Return an integer, a name or a sequence of them as a shape."""
+    if isinstance(values, (str, int, np.integer, sympy.Expr)):
+        values = (values,)
+    return tuple(dimension(value) for value in values)
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The number of elements of a shape."""
+    result: Any = 1
+    for dim in dims:
+        result = result * dim
+    return canonical(result)
+
+
+def floor_divide(numerator: Dim, denominator: int) -> Dim:
+    """Integer division of a dimension, exact where the expression allows it."""
+    if isinstance(numerator, int):
+        return numerator // denominator
+    return canonical(sympy.floor(numerator / denominator))
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The common shape under NumPy's broadcasting rule.
+
+    Raises ValueError where two dimensions are neither equal nor 1. A named dimension is equal to
+    itself only: whether ``batch`` is 10 is not known until the call.
+    """
+    rank = max((len(shape) for shape in shapes), default=0)
+    result: list[Dim] = []
+    for axis in range(-rank, 0):
+        known: Dim = 1
+        for shape in shapes:
+            if len(shape) < -axis:
+                continue
+            dim = shape[axis]
+            if dim == 1 or dim == known:
+                continue
+            if known != 1:
+                raise ValueError(f"{format_dim(known)} and {format_dim(dim)} do not broadcast")
+            known = dim
+        result.append(known)
+    return tuple(result)
+
+
+def format_dim(dim: Dim) -> str:
+    """A dimension in Python syntax, for messages and generated code."""
+    if isinstance(dim, int):
+        return str(dim)
+    return sympy.sstr(dim, order="lex") if not dim.has(sympy.floor) else _format_floor(dim)
+
+
+def _format_floor(dim: sympy.Expr) -> str:
+    """SymPy's ``floor(n/2)`` is Python's ``n // 2``."""
+    replaced = dim
+    texts: dict[str, str] = {}
+    for position, term in enumerate(sorted(dim.atoms(sympy.floor), key=str)):
+        numerator, denominator = sympy.fraction(sympy.together(term.args[0]))
+        stand_in = sympy.Symbol(f"floor_{position}")
+        texts[stand_in.name] = f"(({numerator}) // {denominator})"
+        replaced = replaced.xreplace({term: stand_in})
+    text = sympy.sstr(replaced, order="lex")
+    for name, division in texts.items():
+        text = text.replace(name, division)
+    return text
+
+
+def format_shape(shape: Shape) -> str:
+    """A shape as Python prints a tuple: ``(batch, 64)``."""
+    inner = ", ".join(format_dim(dim) for dim in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def symbols_of(dims: Iterable[Dim]) -> set[sympy.Symbol]:
+    """The named dimensions that occur in ``dims``."""
+    found: set[Any] = set()
+    for dim in dims:
+        if not isinstance(dim, int):
+            found |= dim.free_symbols
+    return found
+
+
+def concrete(value: Any, sizes: Mapping[sympy.Symbol, int]) -> Any:
+    """Replace named dimensions by their sizes in an attribute, inside tuples as well."""
+    if isinstance(value, tuple):
+        return tuple(concrete(item, sizes) for item in value)
+    if isinstance(value, sympy.Expr):
+        result = value.subs(sizes)
+        if not result.is_Integer:
+            missing = ", ".join(sorted(str(symbol) for symbol in result.free_symbols))
+            raise ValueError(f"the size of dimension {missing} is not known")
+        return int(result)
+    return value

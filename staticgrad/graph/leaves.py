@@ -1,0 +1,219 @@
+"""The leaves of a graph: placeholders, parameters, constants and sizes of dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+
+from staticgrad.graph.dims import Dim, concrete, format_dim, shape_of
+from staticgrad.graph.node import ATOM, DTYPES, GraphTypeError, Node, Op, TensorType
+from staticgrad.graph.origin import user_origin
+
+
+class Leaf(Op):
+    """A node without inputs; the interpreter and the compiler know where its value lies."""
+
+    flops = 0
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        return ()
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        return node.name or self.name, ATOM
+
+
+class ConstantOp(Leaf):
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        return attrs["value"]
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        value = node.attrs["value"]
+        if node.name:
+            return node.name, ATOM
+        if value.ndim == 0:
+            return format_number(value[()]), ATOM if value >= 0 else 0
+        return (str(value.tolist()) if value.size <= 4 else f"constant{value.shape}"), ATOM
+
+
+class SizeOp(Leaf):
+    """The size of a dimension, as an int64 scalar."""
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        return np.int64(attrs["dim"])
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        return format_dim(node.attrs["dim"]), ATOM if node.attrs["dim"].is_Symbol else 0
+
+
+PLACEHOLDER = Leaf("placeholder")
+PARAMETER = Leaf("parameter")
+CONSTANT = ConstantOp("constant")
+SIZE = SizeOp("size")
+
+
+def format_number(value: Any) -> str:
+    """A scalar in the fewest digits that give it back."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    text = np.format_float_positional(value, trim="0")
+    return text if len(text) <= 12 else np.format_float_scientific(value, trim="0")
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """``dtype`` as a NumPy dtype, if it is one that a graph can hold.
+
+    Raises GraphTypeError for others.
+    """
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        raise GraphTypeError(f"{dtype!r} is not a dtype") from None
+    if result not in DTYPES:
+        names = ", ".join(str(known) for known in DTYPES)
+        raise GraphTypeError(f"dtype {result} is not supported; use one of {names}")
+    return result
+
+
+def placeholder(name: str, shape: Any = (), dtype: Any = "float32") -> Node:
+    """Declare an input of the graph: an array given at each call.
+
+    Args:
+        name: a Python identifier; it names the argument of the compiled function.
+        shape: integers and names, such as ``("batch", 64)``. A name is a symbolic dimension: it
+            stands for the same size wherever it occurs, and needs no recompile when it changes.
+        dtype: float32 unless told; float64, int64, int32 and bool are the others.
+
+    Raises:
+        GraphTypeError: for a dtype which graphs do not hold.
+        ValueError: for a name that is not an identifier, or a negative dimension.
+    """
+    check_name(name)
+    node = Node(
+        PLACEHOLDER, (), {}, TensorType(check_dtype(dtype), shape_of(shape)), name, user_origin()
+    )
+    return node
+
+
+def check_name(name: Any) -> None:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"a name must be a Python identifier, got {name!r}")
+
+
+class Parameter(Node):
+    """A leaf that owns a NumPy array, ``value``, which compiled functions read and update.
+
+    The array is the same object for the parameter's whole life: assigning to ``value`` copies into
+    it, and so does a compiled update. Whoever holds a reference sees the current numbers.
+    """
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: np.ndarray, name: str | None) -> None:
+        type = TensorType(array.dtype, tuple(array.shape))
+        super().__init__(PARAMETER, (), {}, type, name, user_origin())
+        self._array = array
+
+    @property
+    def value(self) -> np.ndarray:
+        return self._array
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        array = np.asarray(new)
+        if array.shape != self._array.shape:
+            raise ValueError(
+                f"parameter {self.name or ''} has shape {self._array.shape}; "
+                f"cannot assign an array of shape {array.shape}"
+            )
+        if not np.can_cast(array.dtype, self._array.dtype, casting="same_kind"):
+            raise TypeError(
+                f"parameter {self.name or ''} is {self._array.dtype}; cannot assign {array.dtype}"
+            )
+        self._array[...] = array
+
+
+def parameter(value: Any, name: str | None = None, dtype: Any = None) -> Parameter:
+    """Declare a parameter that starts at ``value``, of which it keeps a contiguous copy.
+
+    Args:
+        value: anything ``numpy.array`` takes.
+        name: how it is called in formulas and generated code; without one, the variable it is
+            assigned to names it.
+        dtype: the array's own unless told; Python floats become float32.
+
+    Raises:
+        GraphTypeError: for a dtype which graphs do not hold.
+    """
+    if name is not None:
+        check_name(name.replace(".", "_") if isinstance(name, str) else name)
+    if dtype is None and not isinstance(value, (np.ndarray, np.generic)):
+        array = np.array(value)
+        dtype = "float32" if array.dtype == np.float64 else array.dtype
+    array = np.array(value, dtype=dtype, order="C")
+    check_dtype(array.dtype)
+    return Parameter(array, name)
+
+
+def constant(value: Any, dtype: Any = None, name: str | None = None) -> Node:
+    """A constant node: a NumPy array or a Python number (float32 for Python floats unless told).
+
+    The array is copied, so that later changes to it do not reach the graph.
+
+    Raises:
+        GraphTypeError: for a dtype which graphs do not hold.
+    """
+    if isinstance(value, Node):
+        raise GraphTypeError(f"constant() takes an array or a number, got the node {value!r}")
+    if dtype is None and not isinstance(value, (np.ndarray, np.generic)):
+        array = np.array(value)
+        dtype = "float32" if array.dtype == np.float64 else array.dtype
+    array = np.array(value, dtype=dtype, order="C")
+    check_dtype(array.dtype)
+    array.flags.writeable = False
+    type = TensorType(array.dtype, tuple(array.shape))
+    return Node(CONSTANT, (), {"value": array}, type, name, user_origin())
+
+
+def size(dim: Dim) -> Node:
+    """The size of a dimension as an int64 scalar: a constant, or a number known at the call."""
+    if isinstance(dim, int):
+        return constant(dim, "int64")
+    return Node(
+        SIZE, (), {"dim": dim}, TensorType(np.dtype("int64"), ()), origin=user_origin()
+    )
+
+
+def sizes_from(nodes: Sequence[Node], shapes: Sequence[tuple[int, ...]]) -> dict[Any, int]:
+    """The sizes of named dimensions, read off the actual shapes of ``nodes``.
+
+    Raises ValueError where a shape does not fit its declaration.
+    """
+    sizes: dict[Any, int] = {}
+    pending = []
+    for node, shape in zip(nodes, shapes, strict=True):
+        label = node.name or node.op.name
+        if len(shape) != node.ndim:
+            raise ValueError(
+                f"{label} was declared as {node.type} and has {node.ndim} axes; "
+                f"got an array of shape {shape}, with {len(shape)}"
+            )
+        for axis, (declared, actual) in enumerate(zip(node.shape, shape, strict=True)):
+            if isinstance(declared, sympy.Symbol) and declared not in sizes:
+                sizes[declared] = actual
+            else:
+                pending.append((label, node, axis, declared, actual, shape))
+    for label, node, axis, declared, actual, shape in pending:
+        expected = concrete(declared, sizes)
+        if expected != actual:
+            what = format_dim(declared)
+            meaning = what if isinstance(declared, int) else f"{what} = {expected}"
+            raise ValueError(
+                f"{label} was declared as {node.type}: axis {axis} must have size {meaning}, "
+                f"got an array of shape {shape}"
+            )
+    return sizes

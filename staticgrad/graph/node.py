@@ -1,0 +1,192 @@
+"""Nodes of the tensor graph, and the ops they apply.
+
+A node is immutable once made: an op, its input nodes, static attributes and a type. What else it
+carries (name, origin, the primal whose adjoint it is) never changes what it computes; it serves
+messages, printing and the generated code.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from staticgrad.graph.dims import Shape, format_shape
+from staticgrad.graph.methods import FUNCTIONS, ArrayMethods
+from staticgrad.graph.origin import Origin, user_origin
+
+DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int64", "int32", "bool"))
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """The dtype and the shape of a node."""
+
+    dtype: np.dtype
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{format_shape(self.shape)}"
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.kind == "f"
+
+
+class GraphError(ValueError):
+    """A graph that cannot be: shapes or arguments that do not fit. Names op, shapes and line."""
+
+
+class GraphTypeError(GraphError, TypeError):
+    """A graph that cannot be because of a dtype."""
+
+
+class Op:
+    """An operation, declared once: shape rule, pullback, NumPy execution, lowering, printing.
+
+    Subclasses say how each of these follows from the declaration; see ``staticgrad.ops``.
+    """
+
+    #: floating-point operations per element of the output, as the cost model counts them
+    flops: int = 1
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        """The type of the result. Raises GraphError or GraphTypeError where the inputs do not fit."""
+        raise NotImplementedError
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        """The adjoint of each input, written in ops; None where nothing flows back."""
+        raise NotImplementedError
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        """The result on NumPy arrays; attributes hold plain integers where they held dimensions."""
+        raise NotImplementedError
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        """The node as a formula. Arguments and result are texts with their precedence."""
+        texts = [text for text, _ in arguments]
+        texts += [f"{key}={format_attribute(value)}" for key, value in node.attrs.items()]
+        return f"{self.name}({', '.join(texts)})", ATOM
+
+
+#: precedence of a text that never needs parentheses
+ATOM = 100
+
+
+def format_attribute(value: Any) -> str:
+    if isinstance(value, tuple):
+        inner = ", ".join(format_attribute(item) for item in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    return str(value)
+
+
+_serial = itertools.count()
+_adjoint_context: ContextVar[Node | None] = ContextVar("staticgrad_adjoint_of", default=None)
+
+
+class Node(ArrayMethods):
+    """A value in a graph: what an op makes of its inputs.
+
+    Attributes: ``op``, ``inputs``, ``attrs``, ``dtype``, ``shape`` (dimensions are integers or
+    SymPy expressions), ``name`` (or None), ``origin`` (the user's line), ``adjoint_of`` (the primal
+    whose pullback made the node, or None).
+    """
+
+    __slots__ = ("op", "inputs", "attrs", "type", "name", "origin", "adjoint_of", "role", "serial",
+                 "__weakref__")  # fmt: skip
+
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple[Node, ...],
+        attrs: dict[str, Any],
+        type: TensorType,
+        name: str | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attrs = attrs
+        self.type = type
+        self.name = name
+        self.origin = origin
+        self.adjoint_of = _adjoint_context.get()
+        #: "adjoint" where this node is the whole adjoint of ``adjoint_of``
+        self.role: str | None = None
+        self.serial = next(_serial)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    def named(self, name: str) -> Node:
+        """Give the node a name for printing and for the generated code; returns the node itself."""
+        if not isinstance(name, str) or not name.replace(".", "_").isidentifier():
+            raise ValueError(f"a name must be a Python identifier (dots allowed), got {name!r}")
+        self.name = name
+        return self
+
+    def __repr__(self) -> str:
+        label = self.name or self.op.name
+        return f"<{label}: {self.type}>"
+
+    def __str__(self) -> str:
+        return FUNCTIONS["format_node"](self)
+
+
+def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
+    """Make a node of ``op``; shape and dtype errors name the op, the types and the user's line."""
+    attributes = dict(attrs or {})
+    adjoint_of = _adjoint_context.get()
+    origin = adjoint_of.origin if adjoint_of is not None else user_origin()
+    try:
+        result = op.infer([node.type for node in inputs], attributes)
+    except (ValueError, TypeError, IndexError) as error:
+        raise located(error, op.name, inputs, origin) from None
+    return Node(op, tuple(inputs), attributes, result, origin=origin)
+
+
+def located(
+    error: Exception, name: str, inputs: Sequence[Node], origin: Origin | None = None
+) -> GraphError:
+    """The error of a declaration, with the op, the types of its inputs and the user's line."""
+    origin = origin or user_origin()
+    described = ", ".join(
+        f"{node.name}: {node.type}" if node.name else str(node.type) for node in inputs
+    )
+    message = f"{name}({described}): {error}"
+    if origin is not None:
+        message += f"\n  declared at {origin.file}:{origin.line}"
+        if origin.text:
+            message += f"\n    {origin.text}"
+    kind = GraphTypeError if isinstance(error, TypeError) else GraphError
+    return kind(message)
+
+
+@contextmanager
+def adjoint_context(primal: Node | None) -> Iterator[None]:
+    """Nodes made inside belong to the pullback of ``primal`` and take over its origin."""
+    token = _adjoint_context.set(primal)
+    try:
+        yield
+    finally:
+        _adjoint_context.reset(token)

@@ -1,0 +1,1 @@
+"""The op declarations, a family per file."""

@@ -1,0 +1,392 @@
+"""Elementwise ops: a name, a formula over real symbols, and what follows from it.
+
+The formula is a SymPy expression in ``x``, ``y``, ``z`` (the arguments in order). Its partial
+derivatives come from SymPy unless one is given: for a kink, for a stable form, or for a form in
+terms of the result ``out``, such as ``1 - out**2``. A *primitive* also names the function or the
+operator that computes it; an op without one is computed by its formula (or by ``computed``, a form
+of it that does not overflow or cancel), written out in primitives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+
+from staticgrad.graph.node import ATOM, GraphTypeError, Node, Op, TensorType, make_node
+from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
+from staticgrad.ops.table import FUNCTIONS, register, sample
+
+x, y, z = sympy.symbols("x y z", real=True)
+out = sympy.Symbol("out", real=True)
+ARGUMENTS = (x, y, z)
+
+#: which op a SymPy function stands for in a formula
+HEADS: dict[Any, Elementwise] = {}
+
+# Python's precedences, for printing without needless parentheses
+OR, COMPARE, BIT_OR, BIT_AND, SUM, PRODUCT, UNARY, POWER = 1, 4, 5, 7, 9, 10, 11, 12
+
+
+class Elementwise(Op):
+    """An op that maps scalars to a scalar, element by element. Calling it makes a node.
+
+    ``kind`` says how dtypes go: ``"arithmetic"`` keeps the common dtype of the arguments,
+    ``"float"`` makes integers float64 first, ``"comparison"`` and ``"logical"`` give bool,
+    ``"select"`` takes a bool and two of a common dtype.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        formula: Any,
+        derivative: Any,
+        *,
+        arity: int,
+        kind: str,
+        call: str | None,
+        infix: tuple[str, int] | None,
+        numpy: Callable[..., Any] | None,
+        computed: Any,
+        options: Mapping[sympy.Symbol, float],
+        flops: int,
+        doc: str,
+    ) -> None:
+        super().__init__(name)
+        self.formula = formula
+        self.arguments = ARGUMENTS[:arity]
+        self.options = {symbol.name: default for symbol, default in options.items()}
+        self._option_symbols = tuple(options)
+        self.kind = kind
+        self.call = call
+        self.infix = infix
+        self.numpy = numpy
+        self.computed = formula if computed is None else computed
+        self.flops = flops
+        self.__doc__ = doc
+        if derivative is None:
+            derivative = tuple(sympy.diff(formula, argument) for argument in self.arguments)
+        self.derivative = derivative if isinstance(derivative, tuple) else (derivative,)
+        if len(self.derivative) != arity:
+            raise ValueError(f"op {name} takes {arity} arguments: give a derivative for each")
+        self.head = _head(self)
+
+    @property
+    def primitive(self) -> bool:
+        return self.call is not None or self.infix is not None
+
+    def __call__(self, *values: Any, **options: float) -> Node:
+        if len(values) != len(self.arguments):
+            raise GraphTypeError(
+                f"{self.name}() takes {len(self.arguments)} arguments, got {len(values)}"
+            )
+        unknown = set(options) - set(self.options)
+        if unknown:
+            raise GraphTypeError(f"{self.name}() has no option {', '.join(sorted(unknown))}")
+        return make_node(self, self.prepare(values), {**self.options, **options})
+
+    def prepare(self, values: Sequence[Any]) -> list[Node]:
+        """The arguments as nodes of one shape, and of the dtypes that the op works in."""
+        first = []
+        if self.kind == "select":
+            first, values = [as_node(values[0])], values[1:]
+        dtype = np.dtype("bool") if self.kind == "logical" else common_dtype(values)
+        if self.kind == "float":
+            dtype = float_dtype(dtype)
+        if self.kind in ("arithmetic", "numeric") and dtype.kind == "b":
+            dtype = np.dtype("int64")
+        nodes = first
+        for value in values:
+            node = as_node(value, dtype)
+            nodes.append(node if self.kind == "logical" else cast(node, dtype))
+        return broadcast_together(self.name, nodes)
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        conditions = inputs if self.kind == "logical" else inputs[: self.kind == "select"]
+        if any(item.dtype.kind != "b" for item in conditions):
+            raise TypeError("expected bool; compare first, as in x > 0")
+        boolean = self.kind in ("comparison", "logical")
+        return TensorType(np.dtype("bool") if boolean else inputs[-1].dtype, inputs[-1].shape)
+
+    def environment(self, node: Node) -> dict[Any, Any]:
+        """What the symbols of the formulas stand for at ``node``."""
+        result: dict[Any, Any] = dict(zip(self.arguments, node.inputs, strict=True))
+        for symbol in self._option_symbols:
+            result[symbol] = node.attrs[symbol.name]
+        result[out] = node
+        return result
+
+    def expand(self, node: Node) -> Node:
+        """The node written out in primitives."""
+        return translate(self.computed, self.environment(node), node)
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        if not node.type.is_float:
+            return [None] * len(node.inputs)
+        environment = self.environment(node)
+        return [
+            chain(adjoint, derivative, environment) if source.type.is_float else None
+            for source, derivative in zip(node.inputs, self.derivative, strict=True)
+        ]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        if self.numpy is not None:
+            return self.numpy(*arrays, **attrs)
+        environment: dict[Any, Any] = dict(zip(self.arguments, arrays, strict=True))
+        for symbol in self._option_symbols:
+            environment[symbol] = attrs[symbol.name]
+        return translate(self.computed, environment, arrays[0])
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        if self.infix is None:
+            return super().format(node, arguments)
+        return infix(self.infix[0], self.infix[1], [item for item in arguments])
+
+
+def infix(operator: str, precedence: int, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """Join one or two texts by an operator, with parentheses where Python needs them."""
+
+    def wrapped(argument: tuple[str, int], least: int) -> str:
+        text, bound = argument
+        return text if bound >= least else f"({text})"
+
+    if len(arguments) == 1:
+        return f"{operator}{wrapped(arguments[0], precedence)}", precedence
+    # a - (b - c) and a / (b * c) keep their parentheses: only the left operand may bind equally
+    left = wrapped(arguments[0], precedence + (precedence in (COMPARE, POWER)))
+    return f"{left} {operator} {wrapped(arguments[1], precedence + 1)}", precedence
+
+
+def _head(op: Elementwise) -> Any:
+    """The SymPy function that stands for ``op`` inside other ops' formulas."""
+
+    def fdiff(self: Any, position: int = 1) -> Any:
+        replacement = dict(zip(op.arguments, self.args, strict=True))
+        return op.derivative[position - 1].subs({**replacement, out: self}, simultaneous=True)
+
+    head = type(op.name, (sympy.Function,), {"fdiff": fdiff, "is_real": True})
+    HEADS[head] = op
+    return head
+
+
+def elementwise(
+    name: str,
+    formula: Any,
+    derivative: Any = None,
+    *,
+    arity: int = 1,
+    kind: str = "float",
+    call: str | None = None,
+    infix: tuple[str, int] | None = None,
+    numpy: Callable[..., Any] | None = None,
+    computed: Any = None,
+    stands_for: Any = None,
+    options: Mapping[sympy.Symbol, float] | None = None,
+    flops: int = 1,
+    domain: Any = (-2.0, 2.0),
+    differentiable: bool = True,
+    doc: str = "",
+) -> Elementwise:
+    """Declare an elementwise op; see the module's docstring and ``Elementwise``.
+
+    ``stands_for`` is SymPy's own function for it, where it has one (``sympy.tanh``).
+    """
+    op = Elementwise(
+        name, formula, derivative, arity=arity, kind=kind, call=call, infix=infix, numpy=numpy,
+        computed=computed, options=options or {}, flops=flops, doc=doc or f"{name}, elementwise.",
+    )  # fmt: skip
+    if stands_for is not None:
+        HEADS[stands_for] = op
+    FUNCTIONS[name] = op
+    register(op)
+    if kind not in ("select", "logical"):
+        shapes = [(3, 4), (4,), (3, 1)][:arity]
+        sample(name, op, *shapes, domain=domain, differentiable=differentiable)
+    return op
+
+
+def chain(adjoint: Node, derivative: Any, environment: Mapping[Any, Any]) -> Node | None:
+    """``adjoint * derivative``: the chain rule at one argument; None for a derivative of zero.
+
+    A derivative that is a choice, ``where(condition, a, b)``, becomes a choice of products. And an
+    adjoint that is masked, ``where(condition, a, 0)``, is masked again after the multiplication:
+    otherwise 0 * inf would let a NaN through from the branch that was not taken.
+    """
+    if derivative == 0:
+        return None
+    if derivative == 1:
+        return adjoint
+    where = FUNCTIONS["where"]
+    if getattr(derivative.func, "__name__", "") == "where":
+        condition = translate(derivative.args[0], environment, adjoint)
+        branches = [chain(adjoint, branch, environment) for branch in derivative.args[1:]]
+        return where(condition, *[0.0 if branch is None else branch for branch in branches])
+    if derivative == -1:
+        return FUNCTIONS["negative"](adjoint)
+    if adjoint.op.name == "where":
+        condition, taken, other = adjoint.inputs
+        if is_zero(other):
+            return where(condition, chain(taken, derivative, environment), 0.0)
+        if is_zero(taken):
+            return where(condition, 0.0, chain(other, derivative, environment))
+    numerator, denominator = derivative.as_numer_denom() if derivative.is_Mul else (derivative, 1)
+    if numerator == 1 or derivative.is_Pow and derivative.exp == -1:
+        denominator = 1 / derivative
+        return FUNCTIONS["divide"](adjoint, translate(denominator, environment, adjoint))
+    return FUNCTIONS["multiply"](adjoint, translate(derivative, environment, adjoint))
+
+
+def scalar_value(node: Node) -> Any:
+    """The number that every element of ``node`` is known to be, or None."""
+    while node.op.name == "broadcast_to":
+        node = node.inputs[0]
+    if node.op.name == "constant" and node.attrs["value"].size == 1:
+        return node.attrs["value"].reshape(())[()]
+    return None
+
+
+def is_zero(node: Node) -> bool:
+    value = scalar_value(node)
+    return value is not None and value == 0
+
+
+def translate(formula: Any, environment: Mapping[Any, Any], like: Any) -> Any:
+    """A SymPy formula as ops applied to what its symbols stand for: nodes, or NumPy arrays.
+
+    Numbers stay Python numbers, which adapt to the dtype beside them; a formula that is a number
+    altogether becomes one of the dtype and shape of ``like``. A function that no op stands for is
+    an error: formulas never fall back on anything unknown.
+    """
+    arrays = not isinstance(like, Node)
+
+    def apply(name: str, *values: Any) -> Any:
+        if all(isinstance(value, (int, float)) for value in values):
+            from staticgrad.ops.table import OPS
+
+            return OPS[name].execute([np.float64(value) for value in values], {}).item()  # type: ignore
+        if arrays:
+            from staticgrad.ops.table import OPS
+
+            return OPS[name].execute(_in_dtype(values), {})
+        return FUNCTIONS[name](*values)
+
+    def visit(expression: Any) -> Any:
+        if expression in environment:
+            return environment[expression]
+        if expression.is_Integer:
+            return int(expression)
+        if expression.is_number and not expression.has(sympy.Function):
+            return float(expression)
+        if expression.is_Add:
+            return _sum(expression, visit, apply)
+        if expression.is_Mul:
+            return _product(expression, visit, apply)
+        if expression.is_Pow:
+            return _power(expression, visit, apply)
+        if isinstance(expression, sympy.polygamma):
+            return _call(HEADS[sympy.polygamma], [visit(expression.args[1])],
+                         {"order": int(expression.args[0])}, arrays)  # fmt: skip
+        if isinstance(expression, (sympy.Max, sympy.Min)):
+            name = "maximum" if isinstance(expression, sympy.Max) else "minimum"
+            first, *rest = sorted(expression.args, key=lambda item: (item.is_number, str(item)))
+            result = visit(first)
+            for item in rest:
+                result = apply(name, result, visit(item))
+            return result
+        op = HEADS.get(expression.func)
+        if op is None:
+            raise ValueError(f"no op stands for {expression.func.__name__} in {formula}")
+        values = [visit(argument) for argument in expression.args]
+        options = dict(zip(op.options, values[len(op.arguments) :], strict=False))
+        return _call(op, values[: len(op.arguments)], {**op.options, **options}, arrays)
+
+    result = visit(sympy.sympify(formula))
+    if isinstance(result, (int, float)):
+        if arrays:
+            return np.full_like(like, result)
+        from staticgrad.ops.convert import broadcast
+
+        return broadcast(as_node(result, like.dtype), like.shape)
+    return result
+
+
+def _call(op: Elementwise, values: list[Any], options: dict[str, Any], arrays: bool) -> Any:
+    if arrays:
+        return op.execute(_in_dtype(values), options)
+    return op(*values, **options)
+
+
+def _in_dtype(values: Sequence[Any]) -> list[Any]:
+    """Python numbers as scalars of the floating dtype of the arrays beside them."""
+    dtype = next((v.dtype for v in values if hasattr(v, "dtype") and v.dtype.kind == "f"), None)
+    if dtype is None:
+        return list(values)
+    return [dtype.type(v) if isinstance(v, (int, float)) and not isinstance(v, bool) else v
+            for v in values]  # fmt: skip
+
+
+def _sum(expression: Any, visit: Callable, apply: Callable) -> Any:
+    """Terms in reading order: ``1 - square(out)``, not ``-square(out) + 1``."""
+    positive = [term for term in expression.args if not term.could_extract_minus_sign()]
+    negative = [-term for term in expression.args if term.could_extract_minus_sign()]
+    positive.sort(key=lambda term: (not term.is_number, str(term)))
+    if positive:
+        result = visit(positive[0])
+    else:
+        result = apply("negative", visit(negative.pop(0)))
+    for term in positive[1:]:
+        result = apply("add", result, visit(term))
+    for term in sorted(negative, key=str):
+        result = apply("subtract", result, visit(term))
+    return result
+
+
+def _product(expression: Any, visit: Callable, apply: Callable) -> Any:
+    """A number first, then the factors, over the product of what divides."""
+    number, rest = expression.as_coeff_Mul()
+    factors, divisors = [], []
+    for factor in sympy.Mul.make_args(rest):
+        if factor.is_number:
+            number = number * factor
+        elif factor.is_Pow and factor.exp.is_number and factor.exp == -1:
+            divisors.append(factor.base)
+        else:
+            factors.append(factor)
+    if not factors:
+        result: Any = visit(number)
+        number = sympy.Integer(1)
+    else:
+        result = None
+        if number not in (1, -1):
+            result = visit(number)
+        for factor in sorted(factors, key=str):
+            value = visit(factor)
+            result = value if result is None else apply("multiply", result, value)
+        if number == -1:
+            result = apply("negative", result)
+    if divisors:
+        bottom = visit(divisors[0])
+        for divisor in divisors[1:]:
+            bottom = apply("multiply", bottom, visit(divisor))
+        result = apply("divide", result, bottom)
+    return result
+
+
+def _power(expression: Any, visit: Callable, apply: Callable) -> Any:
+    base, exponent = expression.base, expression.exp
+    if base is sympy.E:
+        return apply("exp", visit(exponent))
+    value = visit(base)
+    if exponent == 2:
+        return apply("square", value)
+    if exponent == 3:
+        return apply("multiply", apply("square", value), value)
+    if exponent == sympy.Rational(1, 2):
+        return apply("sqrt", value)
+    if exponent == -sympy.Rational(1, 2):
+        return apply("rsqrt", value)
+    if exponent.is_number and exponent < 0:
+        return apply("divide", 1.0, visit(base**-exponent))
+    return apply("pow", value, visit(exponent))

@@ -1,0 +1,56 @@
+"""What an op needs to know of code generation: how to say one element of its result.
+
+A lowering is written once per op, as a function of an index: "element ``index`` of the result is
+this scalar expression of elements of the inputs". The code generator runs it twice, first to see
+which elements are read, then to print the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import sympy
+
+from staticgrad.graph.dims import Dim
+from staticgrad.graph.node import Node
+
+#: an index: one SymPy integer expression of loop variables per axis
+Index = tuple[Any, ...]
+#: a scalar expression: its Python text, and its precedence (see ``elementwise``)
+Scalar = tuple[str, int]
+
+
+class Reader(Protocol):
+    """What a lowering is given to write with."""
+
+    def read(self, node: Node, index: Index) -> Scalar:
+        """Element ``index`` of ``node``: a load, or the inlined expression of that element."""
+
+    def number(self, value: Any, dtype: Any) -> Scalar:
+        """A typed literal."""
+
+    def integer(self, expression: Dim) -> Scalar:
+        """An index or a dimension as an int64 value."""
+
+    def subscript(self, scalar: Scalar) -> sympy.Expr:
+        """An integer scalar, such as a loaded label, as something an index may contain."""
+
+
+class IndexMap:
+    """Mixin for ops whose elements are elements of the input: only the index changes."""
+
+    def lower(self, node: Node, index: Index, reader: Reader) -> Scalar:
+        return reader.read(node.inputs[0], self.source_index(node, index))
+
+    def source_index(self, node: Node, index: Index) -> Index:
+        """The index of the input's element that stands at ``index`` of the result."""
+        raise NotImplementedError
+
+
+def ternary(condition: Sequence[str], taken: Scalar, other: Scalar) -> Scalar:
+    """``taken if condition else other``, where the side not taken must not be evaluated: it would
+    read out of bounds. Conditions are joined by ``and``; none at all is always true."""
+    if not condition:
+        return taken
+    return f"{taken[0]} if {' and '.join(condition)} else {other[0]}", 0

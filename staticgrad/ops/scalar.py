@@ -1,0 +1,446 @@
+"""The elementwise ops, one declaration each. Conventions at kinks are PyTorch's."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.special as special
+import sympy
+
+from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, make_node
+from staticgrad.ops.convert import as_node, cast
+from staticgrad.ops.elementwise import (
+    BIT_AND,
+    BIT_OR,
+    COMPARE,
+    POWER,
+    PRODUCT,
+    SUM,
+    UNARY,
+    elementwise,
+    out,
+    x,
+    y,
+    z,
+)
+from staticgrad.ops.table import method, register, sample
+
+ONE, ZERO, HALF = sympy.Integer(1), sympy.Integer(0), sympy.Rational(1, 2)
+
+
+class Cast(Op):
+    """The same values in another dtype, as NumPy's ``astype``."""
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        return TensorType(attrs["dtype"], inputs[0].shape)
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        source = node.inputs[0]
+        return [cast(adjoint, source.dtype) if source.type.is_float else None]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        return np.asarray(arrays[0]).astype(attrs["dtype"])
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        return f"{node.dtype}({arguments[0][0]})", ATOM
+
+
+class StopGradient(Op):
+    """The identity, through which no adjoint flows back."""
+
+    flops = 0
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        return inputs[0]
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        return [None]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        return arrays[0]
+
+
+CAST = register(Cast("astype"))
+STOP_GRADIENT = register(StopGradient("stop_gradient"))
+
+
+@method()
+def astype(x: Any, dtype: Any) -> Node:
+    """``x`` cast to ``dtype``. The adjoint is cast back; integers have none."""
+    return cast(as_node(x), dtype)
+
+
+def stop_gradient(x: Any) -> Node:
+    """``x``, as a constant to differentiation: no adjoint flows back through it."""
+    return make_node(STOP_GRADIENT, [as_node(x)])
+
+
+# ---- comparison and logic ------------------------------------------------------------------------
+
+NONE2 = (ZERO, ZERO)
+
+
+def _comparison(name: str, operator: str, formula: Any, function: Any) -> Any:
+    return elementwise(
+        name, formula, NONE2, arity=2, kind="comparison", infix=(operator, COMPARE),
+        numpy=function, differentiable=False,
+    )  # fmt: skip
+
+
+less = _comparison("less", "<", x < y, np.less)
+less_equal = _comparison("less_equal", "<=", x <= y, np.less_equal)
+greater = _comparison("greater", ">", x > y, np.greater)
+greater_equal = _comparison("greater_equal", ">=", x >= y, np.greater_equal)
+equal = _comparison("equal", "==", sympy.Eq(x, y), np.equal)
+not_equal = _comparison("not_equal", "!=", sympy.Ne(x, y), np.not_equal)
+
+logical_and = elementwise(
+    "logical_and", sympy.Function("and_")(x, y), NONE2, arity=2, kind="logical",
+    infix=("&", BIT_AND), numpy=np.logical_and,
+)  # fmt: skip
+logical_or = elementwise(
+    "logical_or", sympy.Function("or_")(x, y), NONE2, arity=2, kind="logical",
+    infix=("|", BIT_OR), numpy=np.logical_or,
+)  # fmt: skip
+logical_xor = elementwise(
+    "logical_xor", sympy.Function("xor")(x, y), NONE2, arity=2, kind="logical",
+    infix=("!=", COMPARE), numpy=np.logical_xor,
+)  # fmt: skip
+logical_not = elementwise(
+    "logical_not", sympy.Function("not_")(x), ZERO, kind="logical", call="logical_not",
+    numpy=np.logical_not,
+)  # fmt: skip
+isnan = elementwise(
+    "isnan", sympy.Ne(x, x, evaluate=False), ZERO, kind="comparison", call="isnan",
+    numpy=np.isnan, differentiable=False,
+)  # fmt: skip
+
+_where = sympy.Function("where")
+where = elementwise(
+    "where", _where(x, y, z), (ZERO, _where(x, ONE, ZERO), _where(x, ZERO, ONE)), arity=3,
+    kind="select", call="where", numpy=np.where,
+    doc="``y`` where the condition ``x`` holds, else ``z``; no adjoint reaches the side not taken.",
+)  # fmt: skip
+sample("where", lambda a, b: where(a > 0, a, b), (3, 4), (4,))
+
+choose = where.head
+for operation in (less, less_equal, greater, greater_equal, equal, logical_and):
+    operation.head.is_real = None
+
+
+# ---- arithmetic ----------------------------------------------------------------------------------
+
+add = elementwise("add", x + y, arity=2, kind="numeric", infix=("+", SUM), numpy=np.add)
+subtract = elementwise(
+    "subtract", x - y, arity=2, kind="numeric", infix=("-", SUM), numpy=np.subtract
+)
+multiply = elementwise(
+    "multiply", x * y, arity=2, kind="numeric", infix=("*", PRODUCT), numpy=np.multiply
+)
+divide = elementwise(
+    "divide", x / y, (1 / y, -out / y), arity=2, infix=("/", PRODUCT), numpy=np.divide,
+    flops=4, domain=((-2.0, 2.0), (0.5, 2.0)),
+)  # fmt: skip
+negative = elementwise("negative", -x, kind="numeric", infix=("-", UNARY), numpy=np.negative)
+floor_divide = elementwise(
+    "floor_divide", sympy.floor(x / y), NONE2, arity=2, kind="numeric", infix=("//", PRODUCT),
+    numpy=np.floor_divide, flops=5, domain=((-2.0, 2.0), (0.5, 2.0)),
+)  # fmt: skip
+remainder = elementwise(
+    "remainder", x - y * sympy.floor(x / y), (ONE, -floor_divide.head(x, y)), arity=2,
+    kind="numeric", infix=("%", PRODUCT), numpy=np.remainder, flops=5,
+    domain=((-2.0, 2.0), (2.5, 3.0)),
+)  # fmt: skip
+square = elementwise("square", x**2, 2 * x, kind="numeric", call="square", numpy=np.square)
+
+# d/dx is 0 where y is 0, and d/dy is 0 where x is 0 and y is not negative: the limits, where the
+# formulas y x**(y-1) and x**y log(x) would give 0 * inf.
+_power = elementwise(
+    "power", x**y,
+    (
+        choose(equal.head(y, ZERO), ZERO, y * x ** (y - 1)),
+        choose(logical_and.head(equal.head(x, ZERO), greater_equal.head(y, ZERO)), ZERO,
+               out * sympy.log(x)),
+    ),
+    arity=2, kind="numeric", call="power", numpy=np.power, flops=20,
+    domain=((0.2, 2.0), (-2.0, 2.0)),
+)  # fmt: skip
+
+
+@method("pow")
+def pow(x: Any, y: Any) -> Node:
+    """``x ** y``; exponents -1, 0.5, 1 and 2 become 1/x, sqrt(x), x and x*x, as in NumPy.
+
+    Raises GraphError for a negative integer power of integers.
+    """
+    if isinstance(y, (int, float)) and not isinstance(y, bool):
+        base = as_node(x)
+        if y == 2:
+            return square(base)
+        if y == 1:
+            return base
+        if base.type.is_float and y == 0.5:
+            return sqrt(base)
+        if base.type.is_float and y == -1:
+            return divide(1.0, base)
+        if not base.type.is_float and isinstance(y, int) and y < 0:
+            raise GraphError("integers to a negative integer power: cast the base to a float first")
+    return _power(x, y)
+
+
+maximum = elementwise(
+    "maximum", sympy.Max(x, y),
+    (
+        choose(greater.head(x, y), ONE, choose(equal.head(x, y), HALF, ZERO)),
+        choose(greater.head(y, x), ONE, choose(equal.head(x, y), HALF, ZERO)),
+    ),
+    arity=2, kind="arithmetic", call="maximum", numpy=np.maximum,
+    doc="The larger of x and y, NaN if either is; at a tie each gets half of the adjoint.",
+)  # fmt: skip
+minimum = elementwise(
+    "minimum", sympy.Min(x, y),
+    (
+        choose(less.head(x, y), ONE, choose(equal.head(x, y), HALF, ZERO)),
+        choose(less.head(y, x), ONE, choose(equal.head(x, y), HALF, ZERO)),
+    ),
+    arity=2, kind="arithmetic", call="minimum", numpy=np.minimum,
+    doc="The smaller of x and y, NaN if either is; at a tie each gets half of the adjoint.",
+)  # fmt: skip
+_clip = elementwise(
+    "clip", sympy.Min(sympy.Max(x, y), z),
+    (
+        choose(logical_and.head(greater_equal.head(x, y), less_equal.head(x, z)), ONE, ZERO),
+        choose(less.head(x, y), ONE, ZERO),
+        choose(greater.head(x, z), ONE, ZERO),
+    ),
+    arity=3, kind="arithmetic", call="clip", flops=2,
+    numpy=lambda a, low, high: np.minimum(np.maximum(a, low), high),
+    domain=((-2.0, 2.0), (-1.0, -0.5), (0.5, 1.0)),
+)  # fmt: skip
+
+
+@method()
+def clip(x: Any, min: Any = None, max: Any = None) -> Node:
+    """``x`` limited to [min, max]; either bound may be None. The adjoint passes at the bounds too."""
+    node = as_node(x)
+    if min is None and max is None:
+        return node
+    if node.dtype.kind == "f":
+        lowest, highest = -np.inf, np.inf
+    else:
+        info = np.iinfo(node.dtype)
+        lowest, highest = builtins.int(info.min), builtins.int(info.max)
+    return _clip(node, lowest if min is None else min, highest if max is None else max)
+
+
+sign = elementwise(
+    "sign", sympy.sign(x), ZERO, kind="arithmetic", call="sign", numpy=np.sign,
+    stands_for=sympy.sign,
+)  # fmt: skip
+abs = elementwise(
+    "abs", sympy.Abs(x), sign.head(x), kind="arithmetic", call="absolute", numpy=np.abs,
+    stands_for=sympy.Abs, doc="The absolute value; its derivative at 0 is 0.",
+)  # fmt: skip
+floor = elementwise(
+    "floor", sympy.floor(x), ZERO, kind="float", call="floor", numpy=np.floor,
+    stands_for=sympy.floor,
+)  # fmt: skip
+
+
+# ---- exponentials, logarithms, roots -------------------------------------------------------------
+
+exp = elementwise(
+    "exp", sympy.exp(x), out, call="exp", numpy=np.exp, stands_for=sympy.exp, flops=10
+)
+expm1 = elementwise("expm1", sympy.exp(x) - 1, out + 1, call="expm1", numpy=np.expm1, flops=10)
+log = elementwise(
+    "log", sympy.log(x), call="log", numpy=np.log, stands_for=sympy.log, flops=10,
+    domain=(0.2, 3.0),
+)  # fmt: skip
+log1p = elementwise(
+    "log1p", sympy.log(1 + x), call="log1p", numpy=np.log1p, flops=10, domain=(-0.5, 3.0)
+)
+log2 = elementwise(
+    "log2", sympy.log(x) / sympy.log(2), 1 / (x * sympy.log(2).evalf(17)), call="log2",
+    numpy=np.log2, flops=10, domain=(0.2, 3.0),
+)  # fmt: skip
+sqrt = elementwise(
+    "sqrt", sympy.sqrt(x), HALF / out, call="sqrt", numpy=np.sqrt, flops=4, domain=(0.2, 3.0)
+)
+rsqrt = elementwise(
+    "rsqrt", 1 / sympy.sqrt(x), -HALF * out**3, call="rsqrt",
+    numpy=lambda a: 1 / np.sqrt(a), flops=6, domain=(0.2, 3.0),
+)  # fmt: skip
+
+
+# ---- trigonometric and hyperbolic functions ------------------------------------------------------
+
+sin = elementwise("sin", sympy.sin(x), call="sin", numpy=np.sin, stands_for=sympy.sin, flops=12)
+cos = elementwise("cos", sympy.cos(x), call="cos", numpy=np.cos, stands_for=sympy.cos, flops=12)
+tan = elementwise(
+    "tan", sympy.tan(x), 1 + out**2, call="tan", numpy=np.tan, stands_for=sympy.tan, flops=20,
+    domain=(-1.2, 1.2),
+)  # fmt: skip
+_circle = sympy.Mul(1 - x, 1 + x, evaluate=False)
+asin = elementwise(
+    "asin", sympy.asin(x), 1 / sympy.sqrt(_circle), call="asin", numpy=np.arcsin,
+    stands_for=sympy.asin, flops=15, domain=(-0.9, 0.9),
+)  # fmt: skip
+acos = elementwise(
+    "acos", sympy.acos(x), -1 / sympy.sqrt(_circle), call="acos", numpy=np.arccos,
+    stands_for=sympy.acos, flops=15, domain=(-0.9, 0.9),
+)  # fmt: skip
+atan = elementwise(
+    "atan", sympy.atan(x), 1 / (1 + x**2), call="atan", numpy=np.arctan, stands_for=sympy.atan,
+    flops=15,
+)  # fmt: skip
+atan2 = elementwise(
+    "atan2", sympy.atan2(x, y), (y / (x**2 + y**2), -x / (x**2 + y**2)), arity=2, call="atan2",
+    numpy=np.arctan2, stands_for=sympy.atan2, flops=20, domain=((0.3, 2.0), (0.3, 2.0)),
+    doc="The angle of the point with coordinates (y, x), as numpy.arctan2(y, x).",
+)  # fmt: skip
+cosh = elementwise(
+    "cosh", sympy.cosh(x), call="cosh", numpy=np.cosh, stands_for=sympy.cosh, flops=15
+)
+sinh = elementwise(
+    "sinh", sympy.sinh(x), call="sinh", numpy=np.sinh, stands_for=sympy.sinh, flops=15
+)
+tanh = elementwise(
+    "tanh", sympy.tanh(x), 1 - out**2, call="tanh", numpy=np.tanh, stands_for=sympy.tanh, flops=12
+)
+# at the origin, where x/out is 0/0, the derivative is taken as 0, as that of a norm is
+hypot = elementwise(
+    "hypot", sympy.sqrt(x**2 + y**2),
+    (choose(equal.head(out, ZERO), ZERO, x / out), choose(equal.head(out, ZERO), ZERO, y / out)),
+    arity=2, call="hypot", numpy=np.hypot, flops=8,
+)  # fmt: skip
+
+
+# ---- special functions ---------------------------------------------------------------------------
+
+erf = elementwise(
+    "erf", sympy.erf(x), call="erf", numpy=special.erf, stands_for=sympy.erf, flops=20
+)
+erfc = elementwise(
+    "erfc", sympy.erfc(x), call="erfc", numpy=special.erfc, stands_for=sympy.erfc, flops=20
+)
+_order = sympy.Symbol("order", integer=True)
+
+
+def _polygamma(x: Any, order: int) -> Any:
+    x = np.asarray(x)
+    return special.polygamma(order, x.astype("float64")).astype(x.dtype)[()]
+
+
+# polygamma(order, x) is the derivative of order `order` of digamma(x)
+_polygamma_op = elementwise(
+    "polygamma", sympy.polygamma(_order, x), sympy.polygamma(_order + 1, x),
+    call="polygamma", numpy=_polygamma, stands_for=sympy.polygamma, options={_order: 1},
+    flops=40, domain=(0.3, 4.0),
+)  # fmt: skip
+digamma = elementwise(
+    "digamma", sympy.polygamma(0, x), sympy.polygamma(1, x), call="digamma",
+    numpy=special.digamma, stands_for=sympy.digamma, flops=40, domain=(0.3, 4.0),
+    doc="The logarithmic derivative of the gamma function.",
+)  # fmt: skip
+lgamma = elementwise(
+    "lgamma", sympy.loggamma(x), digamma.head(x), call="lgamma", numpy=special.gammaln,
+    stands_for=sympy.loggamma, flops=40, domain=(0.3, 4.0),
+    doc="The logarithm of the absolute value of the gamma function.",
+)  # fmt: skip
+
+
+def polygamma(n: int, x: Any) -> Node:
+    """The derivative of order ``n`` of digamma, as ``scipy.special.polygamma``; n >= 0.
+
+    Raises GraphError where ``n`` is not a non-negative integer.
+    """
+    if not isinstance(n, int) or n < 0:
+        raise GraphError(f"polygamma needs an integer order n >= 0, got {n!r}")
+    return digamma(x) if n == 0 else _polygamma_op(x, order=n)
+
+
+# ---- activations ---------------------------------------------------------------------------------
+
+sigmoid = elementwise(
+    "sigmoid", 1 / (1 + sympy.exp(-x)), sympy.Mul(out, 1 - out, evaluate=False), call="sigmoid",
+    numpy=special.expit, flops=12,
+)  # fmt: skip
+softplus = elementwise(
+    "softplus", sympy.log(1 + sympy.exp(x)), sigmoid.head(x), call="softplus",
+    numpy=lambda a: np.logaddexp(a, np.zeros((), np.asarray(a).dtype)), flops=22,
+)  # fmt: skip
+log_sigmoid = elementwise(
+    "log_sigmoid", -sympy.log(1 + sympy.exp(-x)), sigmoid.head(-x), call="log_sigmoid",
+    numpy=lambda a: -np.logaddexp(-np.asarray(a), np.zeros((), np.asarray(a).dtype)), flops=22,
+)  # fmt: skip
+logaddexp = elementwise(
+    "logaddexp", sympy.log(sympy.exp(x) + sympy.exp(y)),
+    (sigmoid.head(x - y), sigmoid.head(y - x)), arity=2, call="logaddexp", numpy=np.logaddexp,
+    flops=24, doc="log(exp(x) + exp(y)), without overflow.",
+)  # fmt: skip
+relu = elementwise(
+    "relu", sympy.Max(x, 0), choose(greater.head(out, ZERO), ONE, ZERO), kind="arithmetic",
+    call="relu", numpy=lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)),
+    doc="max(x, 0); its derivative at 0 is 0.",
+)  # fmt: skip
+silu = elementwise("silu", x * sigmoid.head(x), flops=14, doc="x sigmoid(x).")
+
+_slope = sympy.Symbol("negative_slope", real=True)
+leaky_relu = elementwise(
+    "leaky_relu", choose(greater.head(x, ZERO), x, _slope * x),
+    choose(greater.head(x, ZERO), ONE, _slope), options={_slope: 0.01}, flops=2,
+    doc="x where x > 0, else negative_slope * x (0.01 unless told), which is the derivative at 0.",
+)  # fmt: skip
+_alpha = sympy.Symbol("alpha", real=True)
+elu = elementwise(
+    "elu", choose(greater.head(x, ZERO), x, _alpha * expm1.head(x)),
+    choose(greater.head(x, ZERO), ONE, _alpha * sympy.exp(x)), options={_alpha: 1.0}, flops=12,
+    doc="x where x > 0, else alpha * (exp(x) - 1), with alpha = 1 unless told.",
+)  # fmt: skip
+# the constants of Klambauer et al., "Self-Normalizing Neural Networks" (2017)
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+selu = elementwise(
+    "selu",
+    choose(greater.head(x, ZERO), _SELU_SCALE * x, _SELU_SCALE * _SELU_ALPHA * expm1.head(x)),
+    choose(greater.head(x, ZERO), sympy.Float(_SELU_SCALE, 17),
+           sympy.Float(_SELU_SCALE * _SELU_ALPHA, 17) * sympy.exp(x)),
+    flops=13,
+)  # fmt: skip
+# x Phi(x); with erfc, whose tail keeps its digits, instead of 1 + erf. SymPy itself rewrites erfc(-a)
+# as 2 - erfc(a), which loses them again, so the formula uses the op's own head.
+_gelu = elementwise(
+    "gelu", HALF * x * erfc.head(-x / sympy.sqrt(2)),
+    HALF * erfc.head(-x / sympy.sqrt(2)) + x * sympy.exp(-(x**2) / 2) / sympy.sqrt(2 * sympy.pi),
+    flops=24,
+)  # fmt: skip
+# Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)
+_gelu_tanh = elementwise(
+    "gelu_tanh",
+    HALF * x * (1 + sympy.tanh(sympy.sqrt(2 / sympy.pi) * (x + sympy.Float(0.044715, 17) * x**3))),
+    flops=20,
+)  # fmt: skip
+
+
+def gelu(x: Any, approximate: str = "none") -> Node:
+    """x Phi(x), with the normal distribution function Phi, exactly or by its tanh approximation.
+
+    Raises GraphError for an ``approximate`` other than "none" and "tanh".
+    """
+    if approximate not in ("none", "tanh"):
+        raise GraphError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return _gelu(x) if approximate == "none" else _gelu_tanh(x)
+
+
+sample("clip", lambda a: clip(a, -0.5, None), (3, 4))
+sample("clip", lambda a: clip(a, None, 0.5), (3, 4))
+sample("pow", lambda a: pow(a, 3), (3, 4))
+sample("pow", lambda a: pow(a, 2.5), (3, 4), domain=(0.2, 2.0))
+sample("pow", lambda a: pow(2.0, a), (3, 4))
+sample("polygamma", lambda a: polygamma(2, a), (3, 4), domain=(0.3, 4.0))
+sample("leaky_relu", lambda a: leaky_relu(a, negative_slope=0.2), (3, 4))
+sample("elu", lambda a: elu(a, alpha=0.5), (3, 4))
+sample("astype", lambda a: astype(a, "float64") * 2.0, (3, 4))

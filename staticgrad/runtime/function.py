@@ -1,0 +1,385 @@
+"""Compiled functions: NumPy arrays in, NumPy arrays out, parameters updated in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from staticgrad.codegen.compiler import function_name, generate
+from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY, Generated
+from staticgrad.graph.dims import concrete, format_dim, symbols_of
+from staticgrad.graph.leaves import Parameter, sizes_from
+from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.origin import user_origin
+from staticgrad.graph.traverse import topological
+from staticgrad.ops.convert import as_node
+from staticgrad.rewrite.graph import Graph
+from staticgrad.runtime import cache
+from staticgrad.runtime.interpreter import evaluate
+
+ALIGNMENT = 64
+
+
+class CompiledFunction:
+    """A graph compiled for any sizes of its named dimensions.
+
+    Calling it takes an array for each input, in the order of the declaration, and returns the
+    outputs as new arrays (scalars as NumPy scalars). With ``out=``, outputs are written into arrays
+    that the caller provides. After the first call with the largest sizes nothing is allocated but
+    the outputs.
+
+    Attributes:
+        source: the generated Python module.
+        path: where it lies on disk.
+        from_cache: whether the machine code came from the cache.
+        compile_seconds: how long loading or compiling took.
+    """
+
+    def __init__(
+        self, graph: Graph, single: bool | None, generated: Generated, loaded: cache.Loaded
+    ) -> None:
+        self._graph = graph
+        self._single = single
+        self._generated = generated
+        self._entry = loaded.dispatcher
+        self.path: Path = Path(loaded.path)
+        self.from_cache: bool = loaded.from_cache
+        self.compile_seconds: float = loaded.seconds
+        self.name = generated.name
+        program = generated.program
+        self._tables: list[np.ndarray] = []
+        if program.parameters:
+            # parameters never move, so that their addresses can be taken once
+            arrays = [buffer.node.value for buffer in program.parameters]  # type: ignore
+            self._tables.append(np.array([a.ctypes.data for a in arrays], dtype=np.int64))
+        self._constants = [buffer.node.attrs["value"] for buffer in program.constants]  # type: ignore
+        if self._constants:
+            self._tables.append(
+                np.array([a.ctypes.data for a in self._constants], dtype=np.int64)
+            )
+        self._has_workspace = program.workspace != "0"
+        self._fixed = list(self._tables)
+        if self._has_workspace:
+            self._fixed.append(_aligned_bytes(0))
+        self._scalars = [
+            (position, node.dtype) for position, node in enumerate(graph.inputs) if not node.shape
+        ]
+        self._outputs = [(buffer.dtype, buffer.shape) for buffer in program.outputs]
+        self._output_shapes = [
+            tuple(shape) if not symbols_of(shape) else None for _, shape in self._outputs
+        ]
+
+    # ---- calling ---------------------------------------------------------------------------------
+
+    def __call__(self, *arguments: Any, out: Any = None) -> Any:
+        if self._scalars:
+            arguments = self._with_scalars(arguments)
+        results = self._allocate(arguments) if out is None else self._given(out, arguments)
+        try:
+            status = self._entry(*arguments, *self._fixed, *results)
+        except TypeError:
+            arguments = self._prepare(arguments)
+            status = self._entry(*arguments, *self._fixed, *results)
+        if status:
+            self._recover(status, arguments, results)
+        if self._single is None:
+            return None
+        if self._single:
+            result = results[0]
+            return result if result.ndim or out is not None else result[()]
+        if out is not None:
+            return results
+        return [result if result.ndim else result[()] for result in results]
+
+    def _with_scalars(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Python numbers for scalar placeholders, as arrays without axes."""
+        if len(arguments) != len(self._graph.inputs):
+            self._prepare(arguments)
+        changed = list(arguments)
+        for position, dtype in self._scalars:
+            value = changed[position]
+            if isinstance(value, (bool, int, float, np.generic)):
+                array = np.asarray(value)
+                if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+                    node = self._graph.inputs[position]
+                    raise TypeError(f"{node.name} was declared as {node.type}; got {value!r}")
+                changed[position] = array.astype(dtype)
+        return tuple(changed)
+
+    def _allocate(self, arguments: tuple[Any, ...]) -> list[np.ndarray]:
+        results = []
+        sizes = None
+        for (dtype, shape), known in zip(self._outputs, self._output_shapes, strict=True):
+            if known is None:
+                if sizes is None:
+                    sizes = self._sizes(arguments)
+                known = concrete(shape, sizes)
+            results.append(np.empty(known, dtype))
+        return results
+
+    def _given(self, out: Any, arguments: tuple[Any, ...]) -> list[np.ndarray]:
+        arrays = [out] if self._single else list(out)
+        if len(arrays) != len(self._outputs):
+            raise TypeError(
+                f"{self.name} has {len(self._outputs)} outputs, out= holds {len(arrays)} arrays"
+            )
+        sizes = self._sizes(arguments)
+        for array, (dtype, shape), buffer in zip(
+            arrays, self._outputs, self._generated.program.outputs, strict=True
+        ):
+            expected = concrete(shape, sizes)
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != expected:
+                described = (
+                    f"{array.dtype}{array.shape}"
+                    if isinstance(array, np.ndarray)
+                    else type(array).__name__
+                )
+                raise ValueError(
+                    f"{self.name}: out for {buffer.name} must be {dtype}{expected}, "
+                    f"got {described}"
+                )
+            if not array.flags.c_contiguous or not array.flags.writeable:
+                raise ValueError(
+                    f"{self.name}: out for {buffer.name} must be C-contiguous and writeable"
+                )
+            for other in [*arguments, *self._parameter_arrays()]:
+                if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+                    raise ValueError(
+                        f"{self.name}: out for {buffer.name} shares memory with an input or a "
+                        "parameter"
+                    )
+        return arrays
+
+    def _parameter_arrays(self) -> list[np.ndarray]:
+        return [buffer.node.value for buffer in self._generated.program.parameters]  # type: ignore
+
+    def _prepare(self, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """Arguments that the compiled code cannot take as they are: copied where that is harmless,
+        refused with what was expected where it is not."""
+        inputs = self._graph.inputs
+        if len(arguments) != len(inputs):
+            expected = ", ".join(f"{node.name}: {node.type}" for node in inputs)
+            raise TypeError(
+                f"{self.name} takes {len(inputs)} arguments ({expected}), got {len(arguments)}"
+            )
+        prepared = []
+        for node, value in zip(inputs, arguments, strict=True):
+            if not isinstance(value, np.ndarray):
+                raise TypeError(
+                    f"{node.name} was declared as {node.type}; got {type(value).__name__}, not a "
+                    f"NumPy array: use np.asarray({node.name}, dtype={str(node.dtype)!r})"
+                )
+            if value.dtype != node.dtype:
+                raise TypeError(
+                    f"{node.name} was declared as {node.type}; got an array of {value.dtype}: "
+                    f"use {node.name}.astype({str(node.dtype)!r})"
+                )
+            if value.ndim != node.ndim:
+                raise ValueError(
+                    f"{node.name} was declared as {node.type} and has {node.ndim} axes; got an "
+                    f"array of shape {value.shape}, with {value.ndim}"
+                )
+            # np.require keeps what already fits; strided or misaligned memory is copied
+            array = np.require(value, requirements=["C", "A"])
+            prepared.append(array if type(array) is np.ndarray else array.view(np.ndarray))
+        return tuple(prepared)
+
+    def _sizes(self, arguments: Sequence[Any]) -> dict[Any, int]:
+        """The sizes of the named dimensions; ValueError where a shape does not fit."""
+        if len(arguments) != len(self._graph.inputs) or not all(
+            isinstance(value, np.ndarray) for value in arguments
+        ):
+            arguments = self._prepare(tuple(arguments))
+        return sizes_from(self._graph.inputs, [value.shape for value in arguments])
+
+    def _recover(
+        self, status: int, arguments: Sequence[np.ndarray], results: list[np.ndarray]
+    ) -> None:
+        """After a call that did not go through: grow the workspace and go on, or say why not."""
+        if status == NOT_READY:
+            sizes = self._sizes(arguments)
+            self._check_dimensions(sizes)
+            self._fixed[-1] = _aligned_bytes(self.workspace_bytes(**{str(k): v for k, v in sizes.items()}))
+            status = self._entry(*arguments, *self._fixed, *results)
+            if not status:
+                return
+        check = self._generated.program.checks[status - FIRST_CHECK]
+        raise self._index_error(check, arguments)
+
+    def _check_dimensions(self, sizes: Mapping[Any, int]) -> None:
+        for buffer in self._generated.program.buffers:
+            for dim in buffer.shape:
+                if concrete(dim, sizes) < 0:
+                    given = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+                    raise ValueError(
+                        f"{self.name}: with {given}, an axis of {buffer.name} has the negative size "
+                        f"{format_dim(dim)}: the arrays are too small for the slices of this graph"
+                    )
+
+    def _index_error(self, check: Any, arguments: Sequence[np.ndarray]) -> IndexError:
+        bounds = check.value
+        values = dict(zip(self._graph.inputs, arguments, strict=True))
+        indices = evaluate(bounds.index_node, values)
+        extent = concrete(bounds.extent, self._sizes(arguments))
+        low = 0 if bounds.strict else -extent
+        wrong = np.argwhere((indices < low) | (indices >= extent))[0]
+        sources = [n for n in topological([bounds.index_node]) if n.op.name == "placeholder"]
+        name = sources[0].name if sources else self._generated.program.names.get(
+            bounds.index_node, "an index"
+        )  # fmt: skip
+        position = ", ".join(str(int(item)) for item in wrong)
+        line = f"\n  used at {check.node.origin}" if check.node.origin else ""
+        return IndexError(
+            f"{self.name}: {name}[{position}] is {indices[tuple(wrong)]}, out of range: "
+            f"expected {low} <= {name} < {extent}{line}"
+        )
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The generated Python module."""
+        return self._generated.source
+
+    def workspace_bytes(self, **sizes: int) -> int:
+        """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``."""
+        text = self._generated.program.workspace
+        return int(eval(compile(text, "<workspace>", "eval"), {"__builtins__": {}}, dict(sizes)))
+
+    def export(self, path: str | Path) -> Path:
+        """Write one Python file that computes the same with NumPy, Numba and SciPy alone.
+
+        Returns its path. The file defines ``run``, which takes the inputs in order and the
+        parameters by name.
+        """
+        from staticgrad.codegen.export import standalone
+
+        target = Path(path)
+        target.write_text(standalone(self._graph, self._generated), encoding="utf-8")
+        return target
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{node.name}: {node.type}" for node in self._graph.inputs)
+        return f"<compiled {self.name}({inputs}), {self.path}>"
+
+
+def compile(
+    inputs: Node | Sequence[Node],
+    outputs: Node | Sequence[Node] | None = None,
+    updates: Mapping[Parameter, Any] | None = None,
+    name: str | None = None,
+) -> CompiledFunction:
+    """Compile a graph into one function: forward, backward and updates together.
+
+    Args:
+        inputs: the placeholders, in the order in which the function takes their arrays.
+        outputs: a node (the function returns one array), several (a list), or None.
+        updates: new values of parameters, stored in place after everything else was computed from
+            the old ones.
+        name: of the generated function; without one, the variable that the result is assigned to.
+
+    Raises:
+        GraphError: if a placeholder is missing among the inputs or occurs twice, or an update does
+            not fit its parameter.
+        GraphTypeError: for anything that is not a node, and for an update of another dtype.
+    """
+    origin = user_origin()
+    single = None if outputs is None else isinstance(outputs, Node)
+    roots = [] if outputs is None else [outputs] if isinstance(outputs, Node) else list(outputs)
+    placeholders = [inputs] if isinstance(inputs, Node) else list(inputs)
+    graph = Graph(
+        tuple(_checked_inputs(placeholders)),
+        tuple(_checked_outputs(roots)),
+        tuple(_checked_updates(updates or {})),
+    )
+    _check_complete(graph)
+    chosen = name or (origin.target if origin else None) or ("step" if updates else "function")
+    generated = generate(graph, function_name(chosen))
+    loaded = cache.load(generated.source, generated.name, generated.name, signature(generated))
+    return CompiledFunction(graph, single, generated, loaded)
+
+
+def signature(generated: Generated) -> tuple[Any, ...]:
+    """The Numba types of a generated function's arguments."""
+    program = generated.program
+
+    def array(dtype: np.dtype, rank: int, readonly: bool = False) -> Any:
+        from numba.np.numpy_support import from_dtype
+
+        return types.Array(from_dtype(dtype), rank, "C", readonly=readonly)
+
+    result = [array(buffer.dtype, len(buffer.shape), True) for buffer in program.inputs]
+    tables = bool(program.parameters) + bool(program.constants)
+    result += [types.Array(types.int64, 1, "C")] * tables
+    if program.workspace != "0":
+        result.append(types.Array(types.uint8, 1, "C"))
+    result += [array(buffer.dtype, len(buffer.shape)) for buffer in program.outputs]
+    return tuple(result)
+
+
+def _checked_inputs(inputs: Sequence[Any]) -> list[Node]:
+    seen: set[str] = set()
+    for node in inputs:
+        if not isinstance(node, Node) or node.op.name != "placeholder":
+            raise GraphTypeError(f"compile: inputs must be placeholders, got {node!r}")
+        assert node.name is not None
+        if node.name in seen:
+            raise GraphError(f"compile: two inputs are called {node.name}")
+        seen.add(node.name)
+    return list(inputs)
+
+
+def _checked_outputs(outputs: Sequence[Any]) -> list[Node]:
+    for node in outputs:
+        if not isinstance(node, Node):
+            raise GraphTypeError(f"compile: outputs must be nodes, got {node!r}")
+    return list(outputs)
+
+
+def _checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:
+    result = []
+    for parameter, value in updates.items():
+        if not isinstance(parameter, Parameter):
+            raise GraphTypeError(f"compile: only parameters can be updated, got {parameter!r}")
+        node = as_node(value, parameter.dtype)
+        if node.dtype != parameter.dtype:
+            raise GraphTypeError(
+                f"compile: the update of {parameter!r} is {node.dtype}; "
+                f"cast it with astype({str(parameter.dtype)!r})"
+            )
+        if node.shape != parameter.shape:
+            raise GraphError(
+                f"compile: the update of {parameter!r} has type {node.type}; shapes must be equal"
+            )
+        result.append((parameter, node))
+    return result
+
+
+def _check_complete(graph: Graph) -> None:
+    given = set(graph.inputs)
+    bound = {dim for node in graph.inputs for dim in node.shape if not isinstance(dim, int)}
+    for node in topological(graph.roots):
+        if node.op.name == "placeholder" and node not in given:
+            raise GraphError(
+                f"compile: the outputs depend on placeholder {node.name}: {node.type}, "
+                "which is not among the inputs"
+            )
+    for symbol in symbols_of([dim for node in graph.roots for dim in node.shape]):
+        if symbol not in bound:
+            raise GraphError(
+                f"compile: no input has an axis of size {symbol}, so it is not known at the call"
+            )
+
+
+def _aligned_bytes(count: int) -> np.ndarray:
+    """``count`` bytes that begin at a multiple of the alignment."""
+    raw = np.empty(count + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count]
+
+
+__all__ = ["CompiledFunction", "compile"]
