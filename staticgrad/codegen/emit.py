@@ -57,6 +57,7 @@ class Emitter:
         self.functions: set[str] = set()
         self.lines: list[str] = []
         self.depth = 1
+        self.explained: set[Node] = set()
 
     def line(self, text: str = "") -> None:
         self.lines.append(f"{INDENT * self.depth}{text}" if text else "")
@@ -212,18 +213,22 @@ class Emitter:
     # ---- comments --------------------------------------------------------------------------------
 
     def _comment(self, members: list[Any]) -> None:
-        """The mathematics of an item: what each stored value is, in the user's names."""
+        """The mathematics of an item: what each stored value is, in the user's names. Once per
+        value: the loop that finishes a sum needs no second word."""
         self.line()
-        said: set[tuple[str, str]] = set()
         for member in members:
             if isinstance(member, Statement) and member.action == "check":
                 continue
-            target = member.running if getattr(member, "running", None) else member.target
-            text = self.formula(member.node)
-            if (target.name, text) in said or text == target.name:
+            updated = member.section == "update"
+            if member.node in self.explained and not updated:
                 continue
-            said.add((target.name, text))
-            self.line(f"# {target.name} = {text}{self._source(member.node)}"[: 100 - len(INDENT)])
+            self.explained.add(member.node)
+            target = member.running if getattr(member, "running", None) else member.target
+            text = self.formula(member.node, inside=not updated)
+            if text != target.name:
+                line = f"# {target.name} = {text}"
+                source = self._source(member.node)
+                self.line(f"{line}  {source}" if len(line) + len(source) < 90 else line[:92])
 
     def _source(self, node: Node) -> str:
         origin = node.origin
@@ -231,11 +236,12 @@ class Emitter:
             return ""
         primal = node.adjoint_of
         if primal is None:
-            return f"  [{origin}]"
-        return f"  [adjoint of {self.program.names.get(primal, primal.op.name)}, {origin}]"
+            return f"[{origin}]"
+        return f"[adjoint of {self.program.names.get(primal, primal.op.name)}, {origin}]"
 
-    def formula(self, node: Node) -> str:
-        """The expression of a node in terms of what has a name in the generated code."""
+    def formula(self, node: Node, inside: bool = True) -> str:
+        """The expression of a node in terms of what has a name in the generated code. ``inside``
+        says that the node's own name is what the expression is for."""
 
         def visit(item: Node, top: bool) -> tuple[str, int]:
             buffer = self.buffers.get(item)
@@ -243,7 +249,7 @@ class Emitter:
                 return buffer.name, 100
             return item.op.format(item, [visit(source, False) for source in item.inputs])
 
-        return visit(node, True)[0]
+        return visit(node, inside or node not in self.buffers)[0]
 
 
 def may_be_negative(dim: Any) -> bool:

@@ -60,8 +60,7 @@ class Placer:
     def _insert(self, items: list[Any], group: list[Statement], level: int) -> None:
         extents = {s.domain[level] if level < len(s.domain) else None for s in group}
         if len(group) > 1 and (len(extents) > 1 or extents == {None} or splits(group, level)):
-            for statement in group:
-                self._insert(items, [statement], level)
+            self._insert_apart(items, group, level)
             return
         (extent,) = extents
         if extent is None:
@@ -72,8 +71,31 @@ class Placer:
             loop = Loop(self._variable(level), extent)
             self.contents[id(loop)] = []
             items.append(loop)
+        self._enter(loop, group, level)
+
+    def _enter(self, loop: Loop, group: list[Statement], level: int) -> None:
         self.contents[id(loop)] += group
         self._insert(loop.body, group, level + 1)
+
+    def _insert_apart(self, items: list[Any], group: list[Statement], level: int) -> None:
+        """The start of an accumulator, then the loop that accumulates. The start depends on nothing,
+        so it can stand before a loop which the accumulation may enter."""
+        *starts, last = group
+        loop = None
+        if level < len(last.domain):
+            loop = self._candidate(items, [last], level, last.domain[level])
+        if loop is None:
+            for statement in starts:
+                self._insert(items, [statement], level)
+            self._insert(items, [last], level)
+            return
+        position = next(k for k, item in enumerate(items) if item is loop)
+        for statement in starts:
+            before: list[Any] = []
+            self._insert(before, [statement], level)
+            items[position:position] = before
+            position += len(before)
+        self._enter(loop, [last], level)
 
     def _candidate(
         self, items: list[Any], group: list[Statement], level: int, extent: Any

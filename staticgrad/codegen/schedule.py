@@ -12,6 +12,7 @@ from staticgrad.codegen.reader import ElementReader
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.indexing import is_position, subscript
 from staticgrad.ops.movement import Reshape
 from staticgrad.ops.reduction import Reduction
 from staticgrad.rewrite.graph import Graph
@@ -66,7 +67,11 @@ def choose_buffers(
             or is_view(node)
             or (len(consumers) + (node in roots) > 1 and not is_cheap(node))
             or (elementwise and any(user.op.name == "square" for user in consumers))
-            or (elementwise and any(user.op.name == "broadcast_to" for user in consumers))
+            or (
+                elementwise
+                and (node.op.flops > 2 or not node.shape)
+                and any(user.op.name == "broadcast_to" for user in consumers)
+            )
             or (length[node] > LONGEST_EXPRESSION and same_domain)
             or (elementwise and node.name is not None and same_domain)
         ):
@@ -268,12 +273,7 @@ class Scheduler:
         target = self._target(node)
 
         def index(reader: ElementReader, own: tuple[Any, ...]) -> tuple[Any, ...]:
-            found = []
-            for item in indices:
-                if is_position(item):
-                    found.append(position_index(item, own[:rank]))
-                else:
-                    found.append(reader.subscript(reader.read(item, own[:rank])))
+            found = [subscript(item, own[:rank], reader) for item in indices]
             return (*found, *own[rank:])
 
         start = self._start(node, target, 0, section)
@@ -393,20 +393,6 @@ def ends_in_reduced_axes(node: Node) -> bool:
     """Whether the reduced axes are the last ones, so that a local scalar can accumulate."""
     axes, rank = node.attrs["axes"], node.inputs[0].ndim
     return axes == tuple(range(rank - len(axes), rank))
-
-
-def is_position(node: Node) -> bool:
-    """Whether a node holds positions along an axis: the loop variable itself."""
-    while node.op.name == "broadcast_to":
-        node = node.inputs[0]
-    return node.op.name == "iota"
-
-
-def position_index(node: Node, index: tuple[Any, ...]) -> Any:
-    while node.op.name == "broadcast_to":
-        index = node.op.source_index(node, index)  # type: ignore[attr-defined]
-        node = node.inputs[0]
-    return index[node.attrs["axis"]]
 
 
 def inlined_gathers(node: Node, buffers: dict[Node, Buffer]) -> list[Node]:

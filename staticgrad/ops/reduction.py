@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import format_shape
-from staticgrad.graph.node import Node, Op, TensorType, make_node
+from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import (
     as_node,
     broadcast,
@@ -87,7 +87,10 @@ def reduce_sum(node: Node, axes: Sequence[int]) -> Node:
 
 def _reduce(op: Op, x: Any, axis: Any, keepdims: bool) -> Node:
     node = as_node(x)
-    axes = normalize_axes(axis, node.ndim)
+    try:
+        axes = normalize_axes(axis, node.ndim)
+    except (IndexError, TypeError, ValueError) as error:
+        raise located(error, op.name, [node]) from None
     if not axes and axis is not None:
         return node
     result = make_node(op, [node], {"axes": axes})
@@ -103,3 +106,33 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 sample("sum", lambda a: sum(a), (3, 4))
 sample("sum", lambda a: sum(a, axis=0), (3, 4))
 sample("sum", lambda a: sum(a, axis=(0, 2), keepdims=True), (2, 3, 4))
+
+
+def reduce_product(node: Node, axes: Sequence[int]) -> Node:
+    """The product over known axes; the node itself for none."""
+    return make_node(PROD, [node], {"axes": tuple(axes)}) if axes else node
+
+
+@method("prod")
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """The product over ``axis`` (None for all axes); booleans and integers give int64."""
+    return _reduce(PROD, x, axis, keepdims)
+
+
+@method("max")
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """The largest element over ``axis``, NaN if one is; ties share the adjoint evenly."""
+    return _reduce(MAX, x, axis, keepdims)
+
+
+@method("min")
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """The smallest element over ``axis``, NaN if one is; ties share the adjoint evenly."""
+    return _reduce(MIN, x, axis, keepdims)
+
+
+sample("prod", lambda a: prod(a, axis=1), (3, 4))
+sample("prod", lambda a: prod(a), (2, 3), domain=(0.5, 1.5))
+sample("max", lambda a: max(a, axis=0), (3, 4))
+sample("max", lambda a: max(a), (3, 4))
+sample("min", lambda a: min(a, axis=-1, keepdims=True), (2, 3, 4))

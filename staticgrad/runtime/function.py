@@ -248,7 +248,7 @@ class CompiledFunction:
     def workspace_bytes(self, **sizes: int) -> int:
         """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``."""
         text = self._generated.program.workspace
-        return int(eval(compile(text, "<workspace>", "eval"), {"__builtins__": {}}, dict(sizes)))
+        return int(eval(text, {"__builtins__": {}}, dict(sizes)))
 
     def export(self, path: str | Path) -> Path:
         """Write one Python file that computes the same with NumPy, Numba and SciPy alone.

@@ -1,0 +1,74 @@
+"""Composite ops: a node of their own, written in other ops.
+
+As long as it is one node, ``softmax(z)`` prints as such, and rules can match it; a pass expands it
+later. Type, execution and pullback follow from the expansion, unless a closed form is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from staticgrad.graph.dims import concrete
+from staticgrad.graph.leaves import PLACEHOLDER
+from staticgrad.graph.node import Node, Op, TensorType
+from staticgrad.graph.traverse import topological
+from staticgrad.ops.sweep import sweep
+from staticgrad.ops.table import register
+
+
+class Composite(Op):
+    """An op declared by ``expansion(*inputs, **attrs)``, which makes nodes."""
+
+    flops = 0
+
+    def __init__(
+        self,
+        name: str,
+        expansion: Callable[..., Node],
+        pullback: Callable[..., Sequence[Node | None]] | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.expansion = expansion
+        self.closed_form = pullback
+
+    def expand(self, node: Node) -> Node:
+        """The node written in other ops."""
+        return self.expansion(*node.inputs, **node.attrs)
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        stand_ins = [Node(PLACEHOLDER, (), {}, item) for item in inputs]
+        return self.expansion(*stand_ins, **attrs).type
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        if self.closed_form is not None:
+            return self.closed_form(node, adjoint)
+        wrt = [source for source in node.inputs if source.type.is_float]
+        adjoints = sweep(self.expand(node), adjoint, wrt)
+        return [adjoints.get(source) for source in node.inputs]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        values: dict[Node, Any] = {}
+        inputs = []
+        for array in map(np.asarray, arrays):
+            inputs.append(Node(PLACEHOLDER, (), {}, TensorType(array.dtype, array.shape)))
+            values[inputs[-1]] = array
+        result = self.expansion(*inputs, **attrs)
+        for node in topological([result]):
+            if node not in values:
+                plain = {key: concrete(value, {}) for key, value in node.attrs.items()}
+                values[node] = node.op.execute([values[source] for source in node.inputs], plain)
+        return values[result]
+
+
+def composite(
+    name: str,
+    expansion: Callable[..., Node],
+    pullback: Callable[..., Sequence[Node | None]] | None = None,
+) -> Composite:
+    """Declare a composite op."""
+    op = Composite(name, expansion, pullback)
+    register(op)
+    return op
