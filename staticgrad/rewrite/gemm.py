@@ -1,0 +1,151 @@
+"""Contractions become matrix products for BLAS, or loops where a product is too small for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from staticgrad.graph.dims import Dim, product
+from staticgrad.graph.node import ATOM, Node, Op, TensorType, make_node
+from staticgrad.ops.contraction import parse
+from staticgrad.ops.convert import broadcast
+from staticgrad.ops.elementwise import PRODUCT, infix
+from staticgrad.ops.movement import permute, reshape_to
+from staticgrad.ops.reduction import reduce_sum
+from staticgrad.ops.scalar import multiply
+from staticgrad.ops.table import register
+
+#: below this many multiplications (m n k) a call of BLAS costs more than the product
+SMALLEST_PRODUCT = 512
+
+
+class Gemm(Op):
+    """The product of two matrices, or of two stacks of them, either one transposed."""
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        (*batch, m, k), (*_, k2, n) = (
+            shape if not flag else (*shape[:-2], shape[-1], shape[-2])
+            for shape, flag in zip(
+                (inputs[0].shape, inputs[1].shape),
+                (attrs["transpose_a"], attrs["transpose_b"]),
+                strict=True,
+            )
+        )
+        if k != k2:
+            raise ValueError(f"inner dimensions {k} and {k2} differ")
+        return TensorType(inputs[0].dtype, (*batch, m, n))
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        flags = (attrs["transpose_a"], attrs["transpose_b"])
+        a, b = (
+            np.swapaxes(x, -1, -2) if flag else x for x, flag in zip(arrays, flags, strict=True)
+        )
+        return np.matmul(a, b)
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        operands = []
+        flags = (node.attrs["transpose_a"], node.attrs["transpose_b"])
+        for (text, bound), flag in zip(arguments, flags, strict=True):
+            text = text if bound >= ATOM else f"({text})"
+            operands.append((f"{text}.{'T' if node.ndim == 2 else 'mT'}" if flag else text, ATOM))
+        return infix("@", PRODUCT, operands)
+
+
+GEMM = register(Gemm("gemm"))
+
+
+def lower_contraction(node: Node) -> Node:
+    """A contraction as a matrix product, or as the sum of a product, which becomes loops."""
+    a, b = node.inputs
+    left, right, out = parse(node.attrs["subscripts"])
+    dims = dict(zip(left + right, (*a.shape, *b.shape), strict=True))
+    batch = [c for c in out if c in left and c in right]
+    rows = [c for c in out if c in left and c not in right]
+    columns = [c for c in out if c in right and c not in left]
+    inner = [c for c in left if c not in out]
+    if not _pays(node, dims, rows, columns, inner, batch):
+        return _as_loops(a, b, left, right, out, dims)
+    # C = A B or, where the result has its columns first, C = B A with both transposed
+    swapped = bool(rows and columns) and out.index(columns[0]) < out.index(rows[0])
+    if swapped:
+        a, b, left, right, rows, columns = b, a, right, left, columns, rows
+    first, transpose_a = _operand(a, left, batch, rows, inner, dims)
+    second, transpose_b = _operand(b, right, batch, inner, columns, dims)
+    result = make_node(
+        GEMM, [first, second], {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    )
+    order = [*batch, *rows, *columns]
+    result = reshape_to(result, tuple(dims[c] for c in order))
+    return permute(result, [order.index(c) for c in out])
+
+
+def _size(letters: Sequence[str], dims: Mapping[str, Dim]) -> Dim:
+    return product(dims[c] for c in letters)
+
+
+def _pays(
+    node: Node,
+    dims: Mapping[str, Dim],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    inner: Sequence[str],
+    batch: Sequence[str],
+) -> bool:
+    if not node.type.is_float:
+        return False
+    sizes = [_size(letters, dims) for letters in (rows, columns, inner)]
+    if any(size in (0, 1) for size in sizes):
+        return False
+    known = [size for size in sizes if isinstance(size, int)]
+    volume = product(known)
+    if isinstance(volume, int) and len(known) == 3:
+        return volume > SMALLEST_PRODUCT
+    # with a named dimension, count on a typical batch of 32
+    return isinstance(volume, int) and volume * 32 ** (3 - len(known)) > SMALLEST_PRODUCT
+
+
+def _operand(
+    node: Node,
+    letters: str,
+    batch: Sequence[str],
+    first: Sequence[str],
+    second: Sequence[str],
+    dims: Mapping[str, Dim],
+) -> tuple[Node, bool]:
+    """An operand as (batch, first, second) or with the last two transposed, without moving an
+    element where the letters stand right."""
+    straight, crossed = [*batch, *first, *second], [*batch, *second, *first]
+    transposed = list(letters) == crossed and list(letters) != straight
+    order = crossed if transposed else straight
+    if list(letters) != order:
+        node = permute(node, [letters.index(c) for c in order])
+    lead = (_size(batch, dims),) if batch else ()
+    pair = (_size(first, dims), _size(second, dims))
+    shape = (*lead, *(pair[::-1] if transposed else pair))
+    return reshape_to(node, shape), transposed
+
+
+def _as_loops(
+    a: Node, b: Node, left: str, right: str, out: str, dims: Mapping[str, Dim]
+) -> Node:
+    """sum(a * b) over an index space of the result's letters, then the inner ones."""
+    inner = [c for c in left if c not in out]
+    # rows before the summed letters before columns, so that the innermost loop runs over memory
+    order = [c for c in out if c in left] + inner + [c for c in out if c not in left]
+    if not [c for c in out if c not in left]:
+        order = [*out, *inner]
+    shape = tuple(dims[c] for c in order)
+
+    def aligned(node: Node, letters: str) -> Node:
+        present = [c for c in order if c in letters]
+        node = permute(node, [letters.index(c) for c in present])
+        return broadcast(
+            reshape_to(node, tuple(dims[c] if c in letters else 1 for c in order)), shape
+        )
+
+    result = multiply(aligned(a, left), aligned(b, right))
+    result = reduce_sum(result, [order.index(c) for c in inner])
+    kept = [c for c in order if c not in inner]
+    return permute(result, [kept.index(c) for c in out])

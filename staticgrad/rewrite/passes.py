@@ -1,0 +1,130 @@
+"""The graph passes: plain functions from a graph to a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from staticgrad.graph.leaves import constant
+from staticgrad.graph.node import Node, adjoint_context
+from staticgrad.graph.traverse import inherit, interning_key, transform
+from staticgrad.ops import scalar
+from staticgrad.ops.composite import Composite
+from staticgrad.ops.elementwise import Elementwise
+from staticgrad.rewrite.gemm import lower_contraction
+from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.simplify import SIMPLIFY
+from staticgrad.rewrite.stabilise import STABILISE
+
+COMMUTATIVE = frozenset({"add", "multiply", "equal", "not_equal", "logical_and", "logical_or"})
+#: constants larger than this are computed at the call instead of being stored in the program
+LARGEST_FOLDED = 1_000_000
+
+
+def merge_common_subexpressions(graph: Graph) -> Graph:
+    """Compute equal expressions once. A name that the user gave survives."""
+    known: dict[tuple, Node] = {}
+
+    def visit(node: Node) -> Node:
+        key = interning_key(node)
+        if node.op.name in COMMUTATIVE:
+            key = (*key[:-1], tuple(sorted(key[-1])))
+        found = known.setdefault(key, node)
+        if found is not node and found.inputs:
+            if found.name is None and node.name is not None:
+                found.name = node.name
+            if found.role is None and node.role is not None:
+                found.role, found.adjoint_of = node.role, node.adjoint_of
+            elif found.adjoint_of is not None and node.adjoint_of is None:
+                # needed by the forward pass: that is where it is computed
+                found.adjoint_of, found.origin, found.role = None, node.origin, None
+        return found
+
+    return graph.replace(transform(graph.roots, visit))
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Compute now what depends on constants alone."""
+
+    def visit(node: Node) -> Node:
+        if not node.inputs or any(source.op.name != "constant" for source in node.inputs):
+            return node
+        if node.op.name in ("broadcast_to", "gather", "scatter_add"):
+            return node
+        if any(not isinstance(dim, int) for dim in node.shape):
+            return node
+        if int(np.prod(node.shape)) > LARGEST_FOLDED:
+            return node
+        with np.errstate(all="ignore"):
+            arrays = [source.attrs["value"] for source in node.inputs]
+            value = np.asarray(node.op.execute(arrays, node.attrs), dtype=node.dtype)
+        return constant(value, name=node.name)
+
+    return graph.replace(transform(graph.roots, visit))
+
+
+def simplify(graph: Graph) -> Graph:
+    """Algebra that is safe in floating point."""
+    return graph.replace(SIMPLIFY.apply(graph.roots))
+
+
+def stabilise(graph: Graph) -> Graph:
+    """Forms that neither overflow nor cancel."""
+    return graph.replace(STABILISE.apply(graph.roots))
+
+
+def drop_stop_gradients(graph: Graph) -> Graph:
+    """After derivation, stop_gradient is the identity."""
+
+    def visit(node: Node) -> Node:
+        return node.inputs[0] if node.op.name == "stop_gradient" else node
+
+    return graph.replace(transform(graph.roots, visit))
+
+
+def expand_composites(graph: Graph) -> Graph:
+    """Write composite ops, and elementwise ops without a function of their own, in primitives."""
+
+    def visit(node: Node) -> Node:
+        replacement = _expanded(node)
+        if replacement is None:
+            return node
+        (replacement,) = transform([replacement], _visit_new(node), keep=node.inputs)
+        return inherit(replacement, node) if replacement.serial > node.serial else replacement
+
+    def _visit_new(outer: Node):  # noqa: ANN202  a closure over the node being expanded
+        def visit_new(node: Node) -> Node:
+            node = visit(node)
+            if node.inputs and node.serial > outer.serial and node.origin is not outer.origin:
+                node.origin = outer.origin
+            return node
+
+        return visit_new
+
+    return graph.replace(transform(graph.roots, visit))
+
+
+def _expanded(node: Node) -> Node | None:
+    op = node.op
+    with adjoint_context(node.adjoint_of):
+        if isinstance(op, Composite):
+            return op.expand(node)
+        if op.name == "relu":
+            return scalar.maximum(node.inputs[0], 0.0 if node.type.is_float else 0)
+        if op.name == "clip":
+            value, low, high = node.inputs
+            return scalar.minimum(scalar.maximum(value, low), high)
+        if isinstance(op, Elementwise) and not op.primitive:
+            return op.expand(node)
+    return None
+
+
+def lower_contractions(graph: Graph) -> Graph:
+    """Contractions as matrix products for BLAS, or as loops where those are too small."""
+
+    def visit(node: Node) -> Node:
+        if node.op.name != "contract":
+            return node
+        with adjoint_context(node.adjoint_of):
+            return inherit(lower_contraction(node), node)
+
+    return graph.replace(transform(graph.roots, visit))

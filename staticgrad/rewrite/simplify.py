@@ -1,0 +1,249 @@
+"""Algebra that is safe in floating point: nothing here changes a bit of a result, NaN and inf
+included, beyond the sign of a zero.
+
+What is *not* here is as deliberate: x - x, 0 * x and x / x stay (they are NaN for inf or NaN), and
+sums are never reordered.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from staticgrad.graph.node import Node, make_node
+from staticgrad.ops import scalar
+from staticgrad.ops.contraction import contract, parse
+from staticgrad.ops.convert import broadcast
+from staticgrad.ops.elementwise import scalar_value
+from staticgrad.ops.movement import PERMUTE, SLICE, Reshape, inverse, permute, reshape_to
+from staticgrad.rewrite.rules import RuleSet
+
+SIMPLIFY = RuleSet()
+rule = SIMPLIFY.rule
+
+
+def is_value(node: Node, number: float) -> bool:
+    value = scalar_value(node)
+    return value is not None and value == number
+
+
+def number_like(node: Node, value: Any) -> Node:
+    from staticgrad.ops.convert import as_node
+
+    return broadcast(as_node(value, node.dtype), node.shape)
+
+
+@rule("x * 1 -> x", "exact", "multiply", example=lambda x: x * 1.0)
+def _times_one(node: Node) -> Node | None:
+    a, b = node.inputs
+    return a if is_value(b, 1) else b if is_value(a, 1) else None
+
+
+@rule("x * -1 -> -x", "exact", "multiply", example=lambda x: x * -1.0)
+def _times_minus_one(node: Node) -> Node | None:
+    a, b = node.inputs
+    if is_value(b, -1):
+        return scalar.negative(a)
+    return scalar.negative(b) if is_value(a, -1) else None
+
+
+@rule("x / 1 -> x", "exact", "divide", example=lambda x: x / 1.0)
+def _over_one(node: Node) -> Node | None:
+    return node.inputs[0] if is_value(node.inputs[1], 1) else None
+
+
+@rule("x / 2**k -> x * 2**-k", "exact: powers of two have exact reciprocals", "divide",
+      example=lambda x: x / 4.0)  # fmt: skip
+def _over_power_of_two(node: Node) -> Node | None:
+    value = scalar_value(node.inputs[1])
+    if value is None or value == 0 or not math.isfinite(value):
+        return None
+    mantissa, exponent = math.frexp(float(value))
+    if abs(mantissa) != 0.5 or not -60 < exponent < 60:
+        return None
+    return scalar.multiply(node.inputs[0], number_like(node, 1.0 / float(value)))
+
+
+@rule("x + 0 -> x", "exact but for the sign of a zero", "add", example=lambda x: x + 0.0)
+def _plus_zero(node: Node) -> Node | None:
+    a, b = node.inputs
+    return a if is_value(b, 0) else b if is_value(a, 0) else None
+
+
+@rule("x - 0 -> x", "exact", "subtract", example=lambda x: x - 0.0)
+def _minus_zero(node: Node) -> Node | None:
+    a, b = node.inputs
+    return a if is_value(b, 0) else scalar.negative(b) if is_value(a, 0) else None
+
+
+@rule("-(-x) -> x", "exact", "negative", example=lambda x: -(-x))
+def _double_negation(node: Node) -> Node | None:
+    (source,) = node.inputs
+    return source.inputs[0] if source.op.name == "negative" else None
+
+
+@rule("x + (-y) -> x - y", "exact", "add", example=lambda x: x + (-(x * x)))
+def _plus_negative(node: Node) -> Node | None:
+    a, b = node.inputs
+    if b.op.name == "negative":
+        return scalar.subtract(a, b.inputs[0])
+    return scalar.subtract(b, a.inputs[0]) if a.op.name == "negative" else None
+
+
+@rule("x - (-y) -> x + y", "exact", "subtract", example=lambda x: x - (-(x * x)))
+def _minus_negative(node: Node) -> Node | None:
+    a, b = node.inputs
+    return scalar.add(a, b.inputs[0]) if b.op.name == "negative" else None
+
+
+@rule("(-x) * (-y) -> x * y", "exact", "multiply divide", example=lambda x: (-x) * (-(x + 1)))
+def _two_negatives(node: Node) -> Node | None:
+    a, b = node.inputs
+    if a.op.name != "negative" or b.op.name != "negative":
+        return None
+    return make_node(node.op, [a.inputs[0], b.inputs[0]])
+
+
+@rule("maximum(x, -inf) -> x", "exact, NaN included", "maximum",
+      example=lambda x: scalar.maximum(x, -math.inf))  # fmt: skip
+def _no_lower_bound(node: Node) -> Node | None:
+    a, b = node.inputs
+    return a if is_value(b, -math.inf) else b if is_value(a, -math.inf) else None
+
+
+@rule("minimum(x, inf) -> x", "exact, NaN included", "minimum",
+      example=lambda x: scalar.minimum(x, math.inf))  # fmt: skip
+def _no_upper_bound(node: Node) -> Node | None:
+    a, b = node.inputs
+    return a if is_value(b, math.inf) else b if is_value(a, math.inf) else None
+
+
+@rule("where(c, x, x) -> x", "exact", "where", example=lambda x: scalar.where(x > 0, x, x))
+def _same_branches(node: Node) -> Node | None:
+    condition, a, b = node.inputs
+    if a is b:
+        return a
+    value = scalar_value(condition)
+    return None if value is None else (a if value else b)
+
+
+@rule("where(c, where(c, x, y), z) -> where(c, x, z)", "exact", "where",
+      example=lambda x: scalar.where(x > 0, scalar.where(x > 0, x, 1.0), 2.0))  # fmt: skip
+def _same_condition(node: Node) -> Node | None:
+    condition, a, b = node.inputs
+    if a.op.name == "where" and a.inputs[0] is condition:
+        return scalar.where(condition, a.inputs[1], b)
+    if b.op.name == "where" and b.inputs[0] is condition:
+        return scalar.where(condition, a, b.inputs[2])
+    return None
+
+
+@rule("astype(astype(x)) -> astype(x)", "exact where the inner cast loses nothing", "astype")
+def _double_cast(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.dtype == node.dtype:
+        return source
+    if source.op.name != "astype":
+        return None
+    (origin,) = source.inputs
+    if not np.can_cast(origin.dtype, source.dtype, casting="safe"):
+        return None
+    return origin if origin.dtype == node.dtype else scalar.astype(origin, node.dtype)
+
+
+@rule("broadcast(broadcast(x)) -> broadcast(x)", "moves nothing", "broadcast_to")
+def _double_broadcast(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.shape == node.shape:
+        return source
+    return broadcast(source.inputs[0], node.shape) if source.op.name == "broadcast_to" else None
+
+
+@rule("reshape(reshape(x)) -> reshape(x)", "moves nothing", "reshape")
+def _double_reshape(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.shape == node.shape:
+        return source
+    return reshape_to(source.inputs[0], node.shape) if source.op.name == "reshape" else None
+
+
+@rule("reshape of a number -> broadcast", "moves nothing", "reshape")
+def _reshape_constant(node: Node) -> Node | None:
+    (source,) = node.inputs
+    while source.op.name == "broadcast_to":
+        source = source.inputs[0]
+    if source is node.inputs[0] or source.shape != ():
+        return None
+    return broadcast(source, node.shape)
+
+
+@rule("broadcast(reshape(x)) -> broadcast(x)", "leading axes of length one come by themselves",
+      "broadcast_to")  # fmt: skip
+def _broadcast_of_units(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if not isinstance(source.op, Reshape):
+        return None
+    (inner,) = source.inputs
+    lead = source.ndim - inner.ndim
+    if lead > 0 and source.shape == (*(1,) * lead, *inner.shape):
+        return broadcast(inner, node.shape)
+    return None
+
+
+@rule("transpose(transpose(x)) -> transpose(x)", "moves nothing", "permute_dims")
+def _double_permute(node: Node) -> Node | None:
+    (source,), axes = node.inputs, node.attrs["axes"]
+    if axes == tuple(range(node.ndim)):
+        return source
+    if source.op is not PERMUTE:
+        return None
+    return permute(source.inputs[0], [source.attrs["axes"][axis] for axis in axes])
+
+
+@rule("slice(slice(x)) -> slice(x)", "moves nothing", "slice")
+def _double_slice(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.op is not SLICE:
+        return None
+    outer, inner = node.attrs, source.attrs
+    starts = tuple(
+        a + step * b for a, step, b in zip(inner["starts"], inner["steps"], outer["starts"], strict=True)
+    )
+    steps = tuple(a * b for a, b in zip(inner["steps"], outer["steps"], strict=True))
+    attrs = {"starts": starts, "steps": steps, "shape": node.shape}
+    return make_node(SLICE, [source.inputs[0]], attrs)
+
+
+@rule("sum over axes of length one -> reshape", "adds nothing", "sum prod max min")
+def _sum_over_units(node: Node) -> Node | None:
+    (source,), axes = node.inputs, node.attrs["axes"]
+    if not all(source.shape[axis] == 1 for axis in axes) or source.dtype != node.dtype:
+        return None
+    return reshape_to(source, node.shape)
+
+
+@rule("transpose in a contraction -> its subscripts", "moves nothing", "contract")
+def _permuted_operand(node: Node) -> Node | None:
+    left, right, out = parse(node.attrs["subscripts"])
+    letters, operands, changed = [left, right], list(node.inputs), False
+    for position, operand in enumerate(node.inputs):
+        if operand.op is PERMUTE:
+            back = inverse(operand.attrs["axes"])
+            letters[position] = "".join(letters[position][axis] for axis in back)
+            operands[position] = operand.inputs[0]
+            changed = True
+    if not changed:
+        return None
+    return contract(letters[0], operands[0], letters[1], operands[1], out)
+
+
+@rule("transpose of a contraction -> its subscripts", "moves nothing", "permute_dims")
+def _permuted_result(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.op.name != "contract":
+        return None
+    left, right, out = parse(source.attrs["subscripts"])
+    moved = "".join(out[axis] for axis in node.attrs["axes"])
+    return contract(left, source.inputs[0], right, source.inputs[1], moved)
