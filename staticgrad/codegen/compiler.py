@@ -14,7 +14,7 @@ from staticgrad.codegen.schedule import schedule
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.pipeline import rewrite
-from staticgrad.show.names import assign_names
+from staticgrad.show.names import assign_names, name_results
 
 #: after the graph passes (``staticgrad.rewrite.pipeline.GRAPH_PASSES``) and scheduling
 LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
@@ -29,13 +29,14 @@ RESERVED = frozenset(
     "matmul_tn matmul_nt matmul_tt plus times where maximum minimum absolute sign floor exp expm1 "
     "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
     "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power isnan inf nan "
-    "f32 f64 i64 i32 b1 i j k l m n run np".split()
+    "f32 f64 i64 i32 boolean end run np".split()
 )
 
 
 def generate(graph: Graph, name: str) -> Generated:
     """Generate the module that computes ``graph`` in a function called ``name``."""
     declared = graph
+    name_results(graph.roots)
     graph = rewrite(graph)
     order = topological(graph.roots)
     seen = set(order)

@@ -16,7 +16,7 @@ from staticgrad.graph.origin import Origin
 
 INDENT = "    "
 NUMBA_NAMES = {
-    "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "b1": "boolean",
+    "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
 }  # fmt: skip
 TITLES = {
     "check": "indices in range",
@@ -102,8 +102,6 @@ class Emitter:
         shapes = [b.shape for b in self.program.buffers]
         for dim in sorted({d for shape in shapes for d in shape if may_be_negative(d)}, key=str):
             tests.append(f"{format_dim(dim)} < 0")
-        if self.program.workspace != "0":
-            tests.append(f"workspace.size < {self.program.workspace}")
         if tests:
             self.line(f"if {tests[0]}" if len(tests) == 1 else "if (")
             if len(tests) == 1:
@@ -126,18 +124,33 @@ class Emitter:
                     f"{buffer.name} = array_at({table}[{position}], "
                     f"{format_shape(buffer.shape)}, {self._type(buffer)})"
                 )
+        self._workspace()
         for buffer in self.program.buffers:
             if buffer.root is not None:
                 self.kernels.add("reshaped")
                 self.line(
                     f"{buffer.name} = reshaped({buffer.root.name}, {format_shape(buffer.shape)})"
                 )
-            elif buffer.offset:
-                self.kernels.add("view")
+
+    def _workspace(self) -> None:
+        """The places in the workspace one after the other; what shares one is never needed at the
+        same time."""
+        places = self.program.places
+        if not places:
+            return
+        self.kernels.add("view")
+        self.line()
+        self.line("# workspace, in multiples of a cache line")
+        self.line("end = 0")
+        for place in places:
+            for buffer in place.buffers:
                 self.line(
-                    f"{buffer.name} = view(workspace, {buffer.offset}, "
+                    f"{buffer.name} = view(workspace, end, "
                     f"{format_shape(buffer.stored_shape)}, {self._type(buffer)})"
                 )
+            self.line(f"end += {place.rounded_size()}")
+        self.line("if workspace.size < end:")
+        self.line(f"{INDENT}return {NOT_READY}")
 
     def _type(self, buffer: Buffer) -> str:
         name = TYPE_NAMES[str(buffer.dtype)]
@@ -216,8 +229,13 @@ class Emitter:
         """The mathematics of an item: what each stored value is, in the user's names. Once per
         value: the loop that finishes a sum needs no second word."""
         self.line()
+        finished = {member.node for member in members if getattr(member, "action", "") != "start"}
         for member in members:
-            if isinstance(member, Statement) and member.action == "check":
+            action = getattr(member, "action", "")
+            if action == "check" or (action == "start" and member.node in finished):
+                continue
+            if action == "start":
+                # the loop that sets an accumulator to zero needs no word; the sum gets one
                 continue
             updated = member.section == "update"
             if member.node in self.explained and not updated:
@@ -228,7 +246,7 @@ class Emitter:
             if text != target.name:
                 line = f"# {target.name} = {text}"
                 source = self._source(member.node)
-                self.line(f"{line}  {source}" if len(line) + len(source) < 90 else line[:92])
+                self.line(clipped(line, source))
 
     def _source(self, node: Node) -> str:
         origin = node.origin
@@ -252,6 +270,13 @@ class Emitter:
         return visit(node, inside or node not in self.buffers)[0]
 
 
+def clipped(line: str, source: str) -> str:
+    """A comment that fits in a line: the formula, and the source where there is room."""
+    if len(line) + len(source) < 92:
+        return f"{line}  {source}"
+    return line if len(line) < 94 else f"{line[:91]}..."
+
+
 def may_be_negative(dim: Any) -> bool:
     return not isinstance(dim, int) and not dim.is_nonnegative
 
@@ -263,7 +288,11 @@ def emit(program: Program, name: str, header: str) -> Generated:
     arguments = emitter.arguments()
     math_names = tuple(sorted(emitter.functions & {"inf", "nan", "isnan"}))
     functions = tuple(sorted(emitter.functions - {"inf", "nan", "isnan"}))
-    types = tuple(f"{NUMBA_NAMES[name]} as {name}" for name in NUMBA_NAMES if name in emitter.types)
+    types = tuple(
+        f"{full} as {name}" if full != name else name
+        for name, full in NUMBA_NAMES.items()
+        if name in emitter.types
+    )
     definition = f'@njit(error_model="numpy")\ndef {name}({", ".join(arguments)}):\n{body}\n'
     kernels = tuple(sorted(emitter.kernels))
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []

@@ -20,6 +20,14 @@ class Place:
     free_after: int
     buffers: list[Buffer] = field(default_factory=list)
 
+    def rounded_size(self) -> str:
+        """The bytes that the place takes up, in Python syntax."""
+        if isinstance(self.size, int):
+            return str(-(-self.size // ALIGNMENT) * ALIGNMENT)
+        if _keeps_alignment(self.size):
+            return format_dim(self.size)
+        return f"({format_dim(self.size)} + {ALIGNMENT - 1}) // {ALIGNMENT} * {ALIGNMENT}"
+
 
 def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
     """For each stored workspace buffer the first and last top-level item that touches it."""
@@ -35,8 +43,8 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
 
 
 def plan(program: Program) -> Program:
-    """Give every stored workspace buffer a byte offset; sets ``program.workspace``, the number of
-    bytes in all, as an expression of the named dimensions."""
+    """Give every stored workspace buffer a place; sets ``program.places`` and
+    ``program.workspace``, the number of bytes in all."""
     spans = lifetimes(program)
     places: list[Place] = []
     for buffer, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
@@ -61,20 +69,10 @@ def plan(program: Program) -> Program:
             places.append(place)
         place.free_after = last
         place.buffers.append(buffer)
-    # places of known size first, then those whose size keeps the alignment whatever the dimensions
-    places.sort(key=lambda p: (not isinstance(p.size, int), not _keeps_alignment(p.size)))
-    offset: Any = 0
-    rounded: list[str] = []
-    for place in places:
-        for buffer in place.buffers:
-            buffer.offset = _join(offset, rounded)
-        if isinstance(place.size, int):
-            offset += -(-place.size // ALIGNMENT) * ALIGNMENT
-        elif _keeps_alignment(place.size):
-            offset = canonical(offset + place.size)
-        else:
-            rounded.append(f"({format_dim(place.size)} + {ALIGNMENT - 1}) // {ALIGNMENT} * {ALIGNMENT}")
-    program.workspace = _join(offset, rounded)
+    # places of known size first, then those whose size depends on the named dimensions
+    places.sort(key=lambda place: not isinstance(place.size, int))
+    program.places = places
+    program.workspace = " + ".join(place.rounded_size() for place in places) or "0"
     return program
 
 
@@ -117,8 +115,3 @@ def _keeps_alignment(size: Dim) -> bool:
     return isinstance(size, int) or all(
         term.as_coeff_Mul()[0] % ALIGNMENT == 0 for term in size.as_ordered_terms()
     )
-
-
-def _join(offset: Dim, rounded: list[str]) -> str:
-    texts = [format_dim(offset)] if offset != 0 or not rounded else []
-    return " + ".join(texts + rounded)

@@ -36,7 +36,6 @@ class Buffer:
     node: Node | None = None
     root: Buffer | None = None
     axes: tuple[int, ...] = ()
-    offset: str = ""
     #: whether another buffer views this one's memory, which must then exist as a whole
     viewed: bool = False
 
@@ -144,5 +143,6 @@ class Program:
     items: list[Any]
     checks: list[Any]
     names: dict[Node, str]
-    #: bytes of workspace, in Python syntax over the named dimensions
+    #: the workspace's places in order, and its bytes in Python syntax over the named dimensions
+    places: list[Any] = field(default_factory=list)
     workspace: str = "0"

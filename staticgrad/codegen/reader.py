@@ -16,7 +16,7 @@ from staticgrad.ops.lowering import Index, Scalar
 
 #: how generated code spells a dtype
 TYPE_NAMES = {
-    "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "b1",
+    "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "boolean",
 }  # fmt: skip
 
 

@@ -96,6 +96,7 @@ class Scheduler:
         self.all: list[Buffer] = []
         self.groups: list[list[Any]] = []
         self.checks: list[Statement] = []
+        self.early_checks: list[Statement] = []
         self.check_tokens: dict[Node, Buffer] = {}
 
     def run(self) -> Program:
@@ -295,6 +296,8 @@ class Scheduler:
             shape = node.inputs[0].shape if node.op.name == "gather" else node.attrs["shape"]
             strict = bool(node.attrs.get("strict"))
             for axis, index_node in enumerate(node.inputs[1:]):
+                while index_node.op.name in ("broadcast_to", "reshape"):
+                    index_node = index_node.inputs[0]
                 if not is_position(index_node):
                     self._check_index(BoundsCheck(index_node, shape[axis], strict), token)
         statement.accesses.append(Access(self.check_tokens[node], None, False))
@@ -308,8 +311,12 @@ class Scheduler:
         check = Statement("check", node, node.shape, None, bounds, section="check",
                           check=len(self.checks))  # fmt: skip
         self.checks.append(self._finish(check))
+        early = all(access.buffer.kind in ("input", "constant") for access in check.accesses)
         check.accesses.append(Access(token, None, True))
-        self.groups.append([check])
+        # what depends on arguments alone is checked before anything is computed
+        self.groups.insert(len(self.early_checks) if early else len(self.groups), [check])
+        if early:
+            self.early_checks.append(check)
 
     # ---- updates ---------------------------------------------------------------------------------
 

@@ -12,16 +12,20 @@ from staticgrad.ops.composite import composite
 from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
 from staticgrad.ops.indexing import as_index, one_hot, take_along_axis
 from staticgrad.ops.movement import reshape_to
-from staticgrad.ops.reduction import reduce_sum
+from staticgrad.ops.reduction import max, reduce_sum
 from staticgrad.ops.reduction_rules import spread
-from staticgrad.ops.statistics import LOGSUMEXP, largest_finite, mean, over_axes
+from staticgrad.ops.statistics import mean, over_axes
 from staticgrad.ops.table import sample
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+def _largest(x: Node, axes: tuple[int, ...]) -> Node:
+    return scalar.stop_gradient(max(x, axis=axes))
+
+
 def _softmax(x: Node, axes: tuple[int, ...]) -> Node:
-    exponential = scalar.exp(x - spread(largest_finite(x, axes), x, axes))
+    exponential = scalar.exp(x - spread(_largest(x, axes), x, axes))
     return exponential / spread(reduce_sum(exponential, axes), x, axes)
 
 
@@ -32,7 +36,7 @@ def _softmax_pullback(node: Node, adjoint: Node) -> Sequence[Node | None]:
 
 
 def _log_softmax(x: Node, axes: tuple[int, ...]) -> Node:
-    shifted = x - spread(largest_finite(x, axes), x, axes)
+    shifted = x - spread(_largest(x, axes), x, axes)
     return shifted - spread(scalar.log(reduce_sum(scalar.exp(shifted), axes)), x, axes)
 
 
@@ -47,7 +51,9 @@ def _cross_entropy(logits: Node, labels: Node) -> Node:
     axis = logits.ndim - 1
     column = reshape_to(labels, (*labels.shape, 1))
     picked = take_along_axis(logits, column, axis=axis, strict=True)
-    normalizer = make_node(LOGSUMEXP, [logits], {"axes": (axis,)})
+    largest = _largest(logits, (axis,))
+    exponential = scalar.exp(logits - spread(largest, logits, (axis,)))
+    normalizer = scalar.log(reduce_sum(exponential, (axis,))) + largest
     return normalizer - reshape_to(picked, labels.shape)
 
 

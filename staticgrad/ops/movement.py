@@ -97,7 +97,10 @@ class Reshape(Op):
         return np.reshape(arrays[0], attrs["shape"])
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        return f"{arguments[0][0]}.reshape{format_shape(node.shape)}", 100
+        if self.moves_units_only(node):
+            return arguments[0]
+        text, bound = arguments[0]
+        return f"{text if bound >= 100 else f'({text})'}.reshape{format_shape(node.shape)}", 100
 
 
 BROADCAST = register(Broadcast("broadcast_to"))
