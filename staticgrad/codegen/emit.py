@@ -22,6 +22,7 @@ TITLES = {
     "check": "indices in range",
     "forward": "forward",
     "backward": "backward",
+    "forward and backward": "forward and backward",
     "update": "update",
 }
 #: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
@@ -51,13 +52,17 @@ class Emitter:
     def __init__(self, program: Program, name: str) -> None:
         self.program = program
         self.name = name
-        self.buffers = {b.node: b for b in program.buffers if b.node is not None}
+        self.buffers: dict[Node, Buffer] = {}
+        for buffer in program.buffers:
+            if buffer.node is not None and buffer.finishes_in is None:
+                self.buffers.setdefault(buffer.node, buffer)
         self.types: set[str] = set()
         self.kernels: set[str] = set()
         self.functions: set[str] = set()
         self.lines: list[str] = []
         self.depth = 1
         self.explained: set[Node] = set()
+        self.previous_lone = False
 
     def line(self, text: str = "") -> None:
         self.lines.append(f"{INDENT * self.depth}{text}" if text else "")
@@ -78,11 +83,11 @@ class Emitter:
         section = ""
         for item in self.program.items:
             members = list(statements(item))
-            if members[0].section != section:
-                section = members[0].section
+            if section_title(item, members, section) != section:
+                section = section_title(item, members, section)
                 self.line()
                 self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT), "-"))
-            self._comment(members)
+            self._comment(item, members)
             self._item(item)
         self.line("return 0")
         return "\n".join(self.lines)
@@ -225,11 +230,11 @@ class Emitter:
 
     # ---- comments --------------------------------------------------------------------------------
 
-    def _comment(self, members: list[Any]) -> None:
+    def _comment(self, item: Any, members: list[Any]) -> None:
         """The mathematics of an item: what each stored value is, in the user's names. Once per
         value: the loop that finishes a sum needs no second word."""
-        self.line()
         finished = {member.node for member in members if getattr(member, "action", "") != "start"}
+        lines: list[str] = []
         for member in members:
             action = getattr(member, "action", "")
             if action == "check" or (action == "start" and member.node in finished):
@@ -242,11 +247,18 @@ class Emitter:
                 continue
             self.explained.add(member.node)
             target = member.running if getattr(member, "running", None) else member.target
+            target = target.finishes_in or target
             text = self.formula(member.node, inside=not updated)
             if text != target.name:
                 line = f"# {target.name} = {text}"
                 source = self._source(member.node)
-                self.line(clipped(line, source))
+                lines.append(clipped(line, source))
+        lone = isinstance(item, Statement) and not lines
+        if not (lone and self.previous_lone):
+            self.line()
+        self.previous_lone = lone
+        for text in lines:
+            self.line(text)
 
     def _source(self, node: Node) -> str:
         origin = node.origin
@@ -268,6 +280,16 @@ class Emitter:
             return item.op.format(item, [visit(source, False) for source in item.inputs])
 
         return visit(node, inside or node not in self.buffers)[0]
+
+
+def section_title(item: Any, members: list[Any], current: str) -> str:
+    """The section that an item belongs to; a lone scalar stays in the one it stands in."""
+    found = {member.section for member in members}
+    if isinstance(item, Statement) and current and "update" not in found:
+        return current
+    if found == {"forward", "backward"}:
+        return "forward and backward"
+    return members[0].section
 
 
 def clipped(line: str, source: str) -> str:

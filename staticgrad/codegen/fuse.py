@@ -64,7 +64,7 @@ class Placer:
             return
         (extent,) = extents
         if extent is None:
-            items.append(group[0])
+            self._insert_scalar(items, group[0])
             return
         loop = self._candidate(items, group, level, extent)
         if loop is None:
@@ -73,6 +73,19 @@ class Placer:
             items.append(loop)
         self._enter(loop, group, level)
 
+    def _insert_scalar(self, items: list[Any], statement: Statement) -> None:
+        """A statement without a loop, right after what it depends on: the later it stood, the more
+        loops it would keep apart."""
+        position = len(items)
+        while position and not any(
+            depends(statement, other) for other in self._inside(items[position - 1])
+        ):
+            position -= 1
+            if any(getattr(s, "action", "") == "check" for s in self._inside(items[position])):
+                position += 1
+                break
+        items.insert(position, statement)
+
     def _enter(self, loop: Loop, group: list[Statement], level: int) -> None:
         self.contents[id(loop)] += group
         self._insert(loop.body, group, level + 1)
@@ -80,22 +93,21 @@ class Placer:
     def _insert_apart(self, items: list[Any], group: list[Statement], level: int) -> None:
         """The start of an accumulator, then the loop that accumulates. The start depends on nothing,
         so it can stand before a loop which the accumulation may enter."""
-        *starts, last = group
+        start, accumulate, *finish = group
         loop = None
-        if level < len(last.domain):
-            loop = self._candidate(items, [last], level, last.domain[level])
+        if level < len(accumulate.domain):
+            loop = self._candidate(items, [accumulate], level, accumulate.domain[level])
         if loop is None:
-            for statement in starts:
-                self._insert(items, [statement], level)
-            self._insert(items, [last], level)
-            return
-        position = next(k for k, item in enumerate(items) if item is loop)
-        for statement in starts:
+            self._insert(items, [start], level)
+            self._insert(items, [accumulate], level)
+        else:
             before: list[Any] = []
-            self._insert(before, [statement], level)
+            self._insert(before, [start], level)
+            position = next(k for k, item in enumerate(items) if item is loop)
             items[position:position] = before
-            position += len(before)
-        self._enter(loop, [last], level)
+            self._enter(loop, [accumulate], level)
+        for statement in finish:
+            self._insert(items, [statement], level)
 
     def _candidate(
         self, items: list[Any], group: list[Statement], level: int, extent: Any
@@ -182,6 +194,10 @@ def contract(program: Program) -> Program:
         buffer.axes = tuple(
             axis for axis in range(len(buffer.shape)) if not _runs_over(places, axis, len(common))
         )
+    for buffer in program.buffers:
+        if buffer.finishes_in is not None and buffer.is_local and buffer.finishes_in.is_local:
+            # one variable serves for both
+            buffer.name = buffer.finishes_in.name
     return program
 
 

@@ -72,7 +72,10 @@ def plan(program: Program) -> Program:
     # places of known size first, then those whose size depends on the named dimensions
     places.sort(key=lambda place: not isinstance(place.size, int))
     program.places = places
-    program.workspace = " + ".join(place.rounded_size() for place in places) or "0"
+    sizes = [place.rounded_size() for place in places]
+    known = sum(int(size) for size in sizes if size.isdigit())
+    terms = ([str(known)] if known else []) + [size for size in sizes if not size.isdigit()]
+    program.workspace = " + ".join(terms) or "0"
     return program
 
 

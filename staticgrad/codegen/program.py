@@ -36,6 +36,8 @@ class Buffer:
     node: Node | None = None
     root: Buffer | None = None
     axes: tuple[int, ...] = ()
+    #: for the accumulator of a reduction: where its last value is stored
+    finishes_in: Buffer | None = None
     #: whether another buffer views this one's memory, which must then exist as a whole
     viewed: bool = False
 

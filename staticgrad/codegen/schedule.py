@@ -22,6 +22,8 @@ LEAVES = ("placeholder", "parameter", "constant", "size")
 OWN_LOOPS = ("gemm", "cumsum", "scatter_add", "sum", "prod", "max", "min")
 #: an inlined expression with more operations than this gets a name, so that lines stay readable
 LONGEST_EXPRESSION = 7
+#: what the local accumulator of a reduction is called where its result has a place in memory
+ACCUMULATORS = {"sum": "total", "prod": "product", "max": "largest", "min": "smallest"}
 
 
 def is_scalar_constant(node: Node) -> bool:
@@ -150,7 +152,6 @@ class Scheduler:
                 node not in seen
                 and node.op.name not in LEAVES
                 and not is_view(node)
-                and not (isinstance(node.op, Reduction) and ends_in_reduced_axes(node))
             )
             name = self.names[node] if direct else f"{self.names[node]}_out"
             buffer = self._buffer(name, node, "output")
@@ -238,15 +239,27 @@ class Scheduler:
         op, source, axes = node.op, node.inputs[0], node.attrs["axes"]
         assert isinstance(op, Reduction)
         target = self._target(node)
-        start = self._start(node, target, op.identity(node.dtype), section)
+        finish: list[Statement] = []
+        accumulator = target
+        if ends_in_reduced_axes(node):
+            # a local variable accumulates, and its last value is stored
+            accumulator = self._buffer(ACCUMULATORS[op.name], node, "workspace")
+            accumulator.finishes_in = target
+            finish = [
+                self._finish(
+                    Statement("store", node, node.shape, target, self._copying(accumulator),
+                              section=section)
+                )
+            ]  # fmt: skip
+        start = self._start(node, accumulator, op.identity(node.dtype), section)
         accumulate = Statement(
-            "accumulate", node, source.shape, target, self._element(node),
+            "accumulate", node, source.shape, accumulator, self._element(node),
             index=lambda reader, own: tuple(
                 variable for axis, variable in enumerate(own) if axis not in axes
             ),
             combine=op.combine, section=section,
         )  # fmt: skip
-        self.groups.append([start, self._finish(accumulate)])
+        self.groups.append([start, self._finish(accumulate), *finish])
 
     def _scan(self, node: Node, section: str) -> None:
         """A running total along the axis, whose loop goes innermost."""

@@ -16,6 +16,8 @@ from staticgrad.graph.traverse import topological, users
 #: a derived name longer than this is cut down to the op's
 LONGEST_NAME = 24
 #: what a value is called after, where the op's own name says little
+JOINING = frozenset({"contract", "gemm", "add", "subtract", "multiply", "divide"})
+INVISIBLE = frozenset({"broadcast_to", "reshape", "astype", "stop_gradient"})
 OP_NAMES = {"contract": "product", "gemm": "product", "astype": "cast", "slice": "part"}
 
 
@@ -64,23 +66,42 @@ def adjoint_name(node: Node) -> str | None:
     prefix = "d_"
     while primal.name is None and primal.role == "adjoint" and primal.adjoint_of is not None:
         prefix, primal = prefix + "d_", primal.adjoint_of
-    return prefix + (primal.name or OP_NAMES.get(primal.op.name, primal.op.name))
+    return prefix + describe(primal, {})
+
+
+def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
+    """What a node may be called: its name, or the op's with what it is applied to."""
+    if node in names:
+        return names[node]
+    if node.name is not None:
+        return node.name
+    base = OP_NAMES.get(node.op.name, node.op.name)
+    if not depth or not node.inputs:
+        return base
+    parts = [source for source in node.inputs if _has_words(source)]
+    if node.op.name in INVISIBLE and parts:
+        return describe(parts[0], names, depth)
+    if node.op.name not in JOINING:
+        parts = parts[:1]
+    words = [describe(part, names, depth - 1) for part in parts]
+    if node.op.name not in JOINING:
+        words = [base, *words]
+    joined = "_".join(words)
+    return joined if words and len(joined) <= LONGEST_NAME else base
+
+
+def _has_words(node: Node) -> bool:
+    """Whether there is anything to say of an input: plain numbers and sizes have no names."""
+    while node.op.name in INVISIBLE:
+        node = node.inputs[0]
+    return node.name is not None or bool(node.inputs) or node.op.name == "parameter"
 
 
 def _derived(node: Node, names: dict[Node, str]) -> str:
     adjoint = adjoint_name(node)
     if adjoint is not None:
         return identifier(adjoint)
-    base = OP_NAMES.get(node.op.name, node.op.name)
-    inputs = [names[source] for source in node.inputs if source in names and source.inputs]
-    inputs += [names[source] for source in node.inputs if source in names and not source.inputs]
-    if node.op.name in ("contract", "gemm"):
-        joined = "_".join(names[source] for source in node.inputs if source in names)
-        return identifier(joined) if len(joined) <= LONGEST_NAME else base
-    for name in inputs:
-        if len(node.inputs) == 1 and len(name) + len(base) < LONGEST_NAME and "_of_" not in name:
-            return identifier(f"{base}_{name}")
-    return identifier(base)
+    return identifier(describe(node, names))
 
 
 def identifier(name: str) -> str:
