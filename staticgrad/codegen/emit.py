@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import sympy
 
 from staticgrad.codegen.program import Buffer, Call, Loop, Program, Statement, statements
 from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
+from staticgrad.codegen.sources import home_of
 from staticgrad.graph.dims import format_dim, format_shape, symbols_of
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
@@ -319,10 +321,8 @@ def emit(program: Program, name: str, header: str) -> Generated:
     kernels = tuple(sorted(emitter.kernels))
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
     imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
-    if kernels:
-        imports.append(f"from staticgrad.kernels import {', '.join(kernels)}")
-    if functions:
-        imports.append(f"from staticgrad.vectormath import {', '.join(functions)}")
+    for home, members in groupby(sorted((*kernels, *functions), key=home_of), key=home_of):
+        imports.append(f"from {home} import {', '.join(sorted(members))}")
     source = f'"""{header}"""\n\n' + "\n".join(imports).rstrip() + f"\n\n\n{definition}"
     return Generated(
         source, name, header, definition, types, math_names, kernels, functions,

@@ -138,8 +138,7 @@ def call_libm(name, *arguments):
     function = builder.module.globals.get(symbol)
     if function is None:
         function = ir.Function(builder.module, function_type, symbol)
-        for attribute in ("nounwind", "willreturn"):
-            function.attributes.add(attribute)
+        function.attributes.add("nounwind")
     return Value(builder, builder.call(function, [argument.value for argument in arguments]))
 
 

@@ -1,0 +1,1 @@
+"""What generated code calls besides plain loops: views of memory and matrix products."""
