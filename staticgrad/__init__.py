@@ -9,8 +9,7 @@ from staticgrad.ops.public import __all__ as _op_names
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
 from staticgrad.show.text import show
-
-__version__ = "0.1.0"
+from staticgrad.version import __version__
 
 __all__ = [
     "CompiledFunction",

@@ -67,7 +67,7 @@ def _move(rng: np.random.Generator, a: Any) -> Any:
     if choice == 6:
         return sg.reshape(a, (-1,))
     if choice == 7:
-        return sg.take(a, np.array([0, 1, 1, 0]), axis=axis)
+        return sg.take(a, np.array([0, -1, -1, 0]), axis=axis)
     return sg.pad(a, [(1, 2) if k == axis else (0, 0) for k in range(a.ndim)])
 
 

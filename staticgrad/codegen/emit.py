@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import sympy
 
+from staticgrad.codegen.layout import INDENT, WIDTH, assignment, broken
 from staticgrad.codegen.program import Buffer, Call, Loop, Program, Statement, statements
 from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
-from staticgrad.codegen.sources import home_of
 from staticgrad.graph.dims import format_dim, format_shape, symbols_of
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 
-INDENT = "    "
 NUMBA_NAMES = {
     "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
 }  # fmt: skip
@@ -110,12 +108,12 @@ class Emitter:
         for dim in sorted({d for shape in shapes for d in shape if may_be_negative(d)}, key=str):
             tests.append(f"{format_dim(dim)} < 0")
         if tests:
-            self.line(f"if {tests[0]}" if len(tests) == 1 else "if (")
-            if len(tests) == 1:
-                self.lines[-1] += ":"
+            condition = f"if {' or '.join(tests)}:"
+            if len(INDENT * self.depth + condition) <= WIDTH:
+                self.line(condition)
             else:
-                for position, test in enumerate(tests):
-                    self.line(f"{INDENT}{'or ' if position else ''}{test}")
+                self.line("if (")
+                self.lines += broken(" or ".join(tests), self.depth + 1)
                 self.line("):")
             self.line(f"{INDENT}return {NOT_READY}  # the caller says what does not fit")
 
@@ -167,7 +165,10 @@ class Emitter:
     # ---- items -----------------------------------------------------------------------------------
 
     def _item(self, item: Any) -> None:
-        if isinstance(item, Loop):
+        if isinstance(item, Loop) and item.extent == 1:
+            for inner in item.body:
+                self._item(inner)
+        elif isinstance(item, Loop):
             self.line(f"for {item.variable} in range({format_dim(item.extent)}):")
             self.depth += 1
             for inner in item.body:
@@ -205,8 +206,7 @@ class Emitter:
         place = reader.load(target, statement.index(reader, statement.variables))[0]
         self._used(reader, value)
         if statement.action in ("store", "start"):
-            if place != value:
-                self.line(f"{place} = {value}")
+            self.lines += assignment(place, "=", value, self.depth)
             return
         self._accumulate(statement, place, value)
         if statement.running is not None and statement.running_index is not None:
@@ -221,10 +221,11 @@ class Emitter:
         # to memory is added in order anyway
         reorder = target.is_local and target.dtype.kind == "f" and statement.action == "accumulate"
         if combine in ("plus", "times") and not reorder:
-            self.line(f"{place} {'+' if combine == 'plus' else '*'}= {value}")
+            operator = "+=" if combine == "plus" else "*="
+            self.lines += assignment(place, operator, value, self.depth)
             return
         self.functions.add(combine)
-        self.line(f"{place} = {combine}({place}, {value})")
+        self.lines += assignment(place, "=", f"{combine}({place}, {value})", self.depth)
 
     def _used(self, reader: ElementReader, text: str) -> None:
         self.functions |= reader.functions
@@ -321,8 +322,14 @@ def emit(program: Program, name: str, header: str) -> Generated:
     kernels = tuple(sorted(emitter.kernels))
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
     imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
-    for home, members in groupby(sorted((*kernels, *functions), key=home_of), key=home_of):
-        imports.append(f"from {home} import {', '.join(sorted(members))}")
+    for module, names in (
+        # BLAS is bound when its module is imported, which functions without products go without
+        ("kernels.arrays", [name for name in kernels if not name.startswith("matmul")]),
+        ("kernels.blas", [name for name in kernels if name.startswith("matmul")]),
+        ("vectormath", functions),
+    ):
+        if names:
+            imports.append(f"from staticgrad.{module} import {', '.join(names)}")
     source = f'"""{header}"""\n\n' + "\n".join(imports).rstrip() + f"\n\n\n{definition}"
     return Generated(
         source, name, header, definition, types, math_names, kernels, functions,

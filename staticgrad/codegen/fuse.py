@@ -9,12 +9,22 @@ a local variable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, count
 from typing import Any
 
 import sympy
 
-from staticgrad.codegen.program import Access, Buffer, Loop, Program, Statement, statements
+from staticgrad.codegen.program import (
+    ACCUMULATORS,
+    Access,
+    Buffer,
+    Loop,
+    Program,
+    Statement,
+    statements,
+)
+from staticgrad.graph.dims import Shape
 
 VARIABLES = ("i", "j", "k", "l", "m", "n")
 
@@ -43,15 +53,14 @@ class Placer:
             self.items.append(group[0])
             return
         for statement in group:
-            statement.variables = tuple(
-                self._variable(level) for level in range(len(statement.domain))
-            )
+            statement.variables = self._variables(statement.domain)
         self._insert(self.items, group, 0)
 
-    def _variable(self, level: int) -> sympy.Symbol:
-        if level < len(self.variables):
-            return self.variables[level]
-        return sympy.Symbol(f"i{level}", integer=True)
+    def _variables(self, domain: Shape) -> tuple[sympy.Expr, ...]:
+        """A variable for each axis; where there is one step only, its index is 0."""
+        more = (sympy.Symbol(f"i{number}", integer=True) for number in count())
+        names = chain(self.variables, more)
+        return tuple(sympy.Integer(0) if extent == 1 else next(names) for extent in domain)
 
     def _inside(self, item: Any) -> list[Any]:
         """The statements inside an item."""
@@ -68,7 +77,7 @@ class Placer:
             return
         loop = self._candidate(items, group, level, extent)
         if loop is None:
-            loop = Loop(self._variable(level), extent)
+            loop = Loop(group[0].variables[level], extent)
             self.contents[id(loop)] = []
             items.append(loop)
         self._enter(loop, group, level)
@@ -191,14 +200,65 @@ def contract(program: Program) -> Program:
             while shared < min(len(common), len(loops)) and common[shared] is loops[shared]:
                 shared += 1
             common = common[:shared]
+        by_element = all(access.index is not None for _, access, _ in places)
         buffer.axes = tuple(
-            axis for axis in range(len(buffer.shape)) if not _runs_over(places, axis, len(common))
+            axis
+            for axis, extent in enumerate(buffer.shape)
+            if not _runs_over(places, axis, len(common)) and not (extent == 1 and by_element)
         )
-    for buffer in program.buffers:
-        if buffer.finishes_in is not None and buffer.is_local and buffer.finishes_in.is_local:
-            # one variable serves for both
-            buffer.name = buffer.finishes_in.name
+    name_accumulators(program)
+    merged = {
+        buffer.finishes_in: buffer for buffer in program.buffers
+        if buffer.finishes_in is not None and buffer.is_local and buffer.finishes_in.is_local
+    }  # fmt: skip
+    for result, accumulator in merged.items():
+        # one variable serves for both, and nothing is left to store
+        accumulator.name = result.name
+    program.items = without(
+        program.items,
+        lambda item: isinstance(item, Statement)
+        and item.target in merged
+        and [access.buffer for access in item.accesses if not access.writes]
+        == [merged[item.target]],
+    )
     return program
+
+
+def name_accumulators(program: Program) -> None:
+    """Give local accumulators that are never alive together one name, such as ``total``."""
+    alive: dict[Buffer, list[int]] = {}
+    for position, item in enumerate(program.items):
+        for statement in statements(item):
+            for access in statement.accesses:
+                if access.buffer.finishes_in is not None:
+                    alive.setdefault(access.buffer, []).append(position)
+    taken = {buffer.name for buffer in program.buffers if buffer not in alive}
+    given: dict[str, list[Buffer]] = {}
+    for buffer in alive:
+        name, number = buffer.name, 1
+        while name in taken or any(
+            other.dtype != buffer.dtype
+            or not (max(alive[other]) < min(alive[buffer]) or max(alive[buffer]) < min(alive[other]))
+            for other in given.get(name, [])
+        ):
+            number += 1
+            name = f"{ACCUMULATORS[buffer.node.op.name]}_{number}"  # type: ignore[union-attr]
+        given.setdefault(name, []).append(buffer)
+        buffer.name = name
+
+
+def without(items: list[Any], unwanted: Callable[[Any], bool]) -> list[Any]:
+    """The items but for some, and for loops that are left empty."""
+    kept = []
+    for item in items:
+        if isinstance(item, Loop):
+            item.body = without(item.body, unwanted)
+            if not item.body:
+                continue
+        elif unwanted(item):
+            continue
+        kept.append(item)
+    return kept
 
 
 def _runs_over(places: list[Any], axis: int, depth: int) -> bool:
@@ -211,5 +271,3 @@ def _runs_over(places: list[Any], axis: int, depth: int) -> bool:
             return True
     return False
 
-
-__all__ = ["contract", "fuse", "statements"]

@@ -19,6 +19,9 @@ from staticgrad.graph.dims import Dim, Shape
 from staticgrad.graph.node import Node
 from staticgrad.ops.lowering import Index, Scalar
 
+#: what the local accumulator of a reduction is called where its result has a place in memory
+ACCUMULATORS = {"sum": "total", "prod": "product", "max": "largest", "min": "smallest"}
+
 
 @dataclass(eq=False)
 class Buffer:

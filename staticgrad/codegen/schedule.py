@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.codegen.program import Access, Buffer, Call, Program, Statement
+from staticgrad.codegen.program import ACCUMULATORS, Access, Buffer, Call, Program, Statement
 from staticgrad.codegen.reader import ElementReader
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
@@ -22,8 +22,6 @@ LEAVES = ("placeholder", "parameter", "constant", "size")
 OWN_LOOPS = ("gemm", "cumsum", "scatter_add", "sum", "prod", "max", "min")
 #: an inlined expression with more operations than this gets a name, so that lines stay readable
 LONGEST_EXPRESSION = 7
-#: what the local accumulator of a reduction is called where its result has a place in memory
-ACCUMULATORS = {"sum": "total", "prod": "product", "max": "largest", "min": "smallest"}
 
 
 def is_scalar_constant(node: Node) -> bool:
@@ -157,6 +155,9 @@ class Scheduler:
             buffer = self._buffer(name, node, "output")
             if direct:
                 self.buffers[node] = buffer
+            else:
+                # a copy, which nothing else reads
+                buffer.node = None
             seen.add(node)
             result.append(buffer)
         return result
@@ -243,7 +244,8 @@ class Scheduler:
         accumulator = target
         if ends_in_reduced_axes(node):
             # a local variable accumulates, and its last value is stored
-            accumulator = self._buffer(ACCUMULATORS[op.name], node, "workspace")
+            accumulator = Buffer(ACCUMULATORS[op.name], node.dtype, node.shape, "workspace", node)
+            self.all.append(accumulator)
             accumulator.finishes_in = target
             finish = [
                 self._finish(

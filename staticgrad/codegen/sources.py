@@ -45,15 +45,6 @@ def source_files() -> list[Path]:
     return [root.joinpath(*module.split(".")).with_suffix(".py") for module in MODULES]
 
 
-def home_of(name: str) -> str:
-    """Where generated code imports a helper from."""
-    definition = definitions()[name]
-    assert isinstance(definition, Definition)
-    module = MODULES[definition.module]
-    # BLAS is bound when its module is imported, which functions without products go without
-    return f"{PACKAGE}.{module if module.startswith('kernels') else 'vectormath'}"
-
-
 def source_of(names: Iterable[str]) -> tuple[dict[str, set[str]], str]:
     """What a file must import, and the source of the helpers ``names`` with all they depend on.
 

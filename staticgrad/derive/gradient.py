@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, Literal, get_args, overload
 
 from staticgrad.graph.dims import format_shape
 from staticgrad.graph.leaves import constant
@@ -14,12 +14,18 @@ from staticgrad.ops.convert import as_node, broadcast
 from staticgrad.ops.sweep import sweep
 from staticgrad.rewrite.stabilise import stabilise_nodes
 
+Unused = Literal["raise", "zeros"]
+
 
 @overload
-def grad(output: Node, wrt: Node, seed: Any = None) -> Node: ...
+def grad(output: Node, wrt: Node, seed: Any = None, *, unused: Unused = "raise") -> Node: ...
 @overload
-def grad(output: Node, wrt: Sequence[Node], seed: Any = None) -> list[Node]: ...
-def grad(output: Node, wrt: Node | Sequence[Node], seed: Any = None) -> Node | list[Node]:
+def grad(
+    output: Node, wrt: Sequence[Node], seed: Any = None, *, unused: Unused = "raise"
+) -> list[Node]: ...
+def grad(
+    output: Node, wrt: Node | Sequence[Node], seed: Any = None, *, unused: Unused = "raise"
+) -> Node | list[Node]:
     """The gradient of ``output`` with respect to ``wrt``, as expressions of the same graph.
 
     The result can be printed, used in further expressions, differentiated again, and compiled
@@ -30,13 +36,15 @@ def grad(output: Node, wrt: Node | Sequence[Node], seed: Any = None) -> Node | l
         wrt: a node, or several: placeholders, parameters, or any intermediate.
         seed: the adjoint of ``output``, of its shape (or broadcast to it): the result is then the
             vector-Jacobian product. A number, an array or a node. 1 for scalars unless told.
+        unused: "raise" an error where ``output`` does not depend on a variable, which mostly is a
+            mistake, or give "zeros".
 
     Returns:
         A node of the shape and dtype of ``wrt``, or a list of them.
 
     Raises:
         GraphError: if ``output`` is no scalar and there is no seed, or the seed does not fit, or
-            ``output`` does not depend differentiably on a variable.
+            ``output`` does not depend differentiably on a variable (unless ``unused="zeros"``).
         GraphTypeError: if ``output`` or a variable is not of a floating-point dtype.
 
     Before derivation the graph is rewritten in a form that does not overflow (``log(1 + exp(x))``
@@ -46,6 +54,10 @@ def grad(output: Node, wrt: Node | Sequence[Node], seed: Any = None) -> Node | l
     single = isinstance(wrt, Node)
     variables = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(output, variables)
+    if unused not in get_args(Unused):
+        raise ValueError(f'grad: unused is "raise" or "zeros", not {unused!r}')
+    if unused == "raise":
+        _check_dependence(output, variables)
     # after the rewriting, the variables are where they were: they are kept as they stand
     (stable,) = stabilise_nodes([output], keep=variables)
     with adjoint_context(stable):
@@ -62,19 +74,27 @@ def grad(output: Node, wrt: Node | Sequence[Node], seed: Any = None) -> Node | l
 
 
 @overload
-def value_and_grad(output: Node, wrt: Node, seed: Any = None) -> tuple[Node, Node]: ...
+def value_and_grad(
+    output: Node, wrt: Node, seed: Any = None, *, unused: Unused = "raise"
+) -> tuple[Node, Node]: ...
 @overload
 def value_and_grad(
-    output: Node, wrt: Sequence[Node], seed: Any = None
+    output: Node, wrt: Sequence[Node], seed: Any = None, *, unused: Unused = "raise"
 ) -> tuple[Node, list[Node]]: ...
-def value_and_grad(output: Node, wrt: Any, seed: Any = None) -> tuple[Node, Any]:
+def value_and_grad(
+    output: Node, wrt: Any, seed: Any = None, *, unused: Unused = "raise"
+) -> tuple[Node, Any]:
     """``output`` itself and its gradient, see ``grad``."""
-    return output, grad(output, wrt, seed)
+    return output, grad(output, wrt, seed, unused=unused)
+
+
+def _asked_at() -> str:
+    where = user_origin()
+    return f"\n  asked at {where.file}:{where.line}\n    {where.text}" if where else ""
 
 
 def _check(output: Node, variables: Sequence[Node]) -> None:
-    where = user_origin()
-    line = f"\n  asked at {where.file}:{where.line}\n    {where.text}" if where else ""
+    line = _asked_at()
     for node in [output, *variables]:
         if not isinstance(node, Node):
             raise GraphTypeError(
@@ -93,15 +113,23 @@ def _check(output: Node, variables: Sequence[Node]) -> None:
                 f"grad: no gradient with respect to {variable!r}: its dtype is "
                 f"{variable.dtype}, and only float32 and float64 are differentiable{line}"
             )
+
+
+def _check_dependence(output: Node, variables: Sequence[Node]) -> None:
+    line = _asked_at()
     used = set(topological([output]))
     differentiable = _differentiable_below(output)
     for variable in variables:
         if variable not in used:
-            raise GraphError(f"grad: {output!r} does not depend on {variable!r}{line}")
+            raise GraphError(
+                f"grad: {output!r} does not depend on {variable!r}; unused='zeros' gives zeros "
+                f"for such variables{line}"
+            )
         if variable not in differentiable:
             raise GraphError(
                 f"grad: {output!r} depends on {variable!r} only through stop_gradient or values "
-                f"that are not floating-point, so that nothing flows back to it{line}"
+                f"that are not floating-point, so that nothing flows back to it; unused='zeros' "
+                f"gives zeros for such variables{line}"
             )
 
 

@@ -287,7 +287,7 @@ def translate(formula: Any, environment: Mapping[Any, Any], like: Any) -> Any:
             return _power(expression, visit, apply)
         if isinstance(expression, sympy.polygamma):
             return _call(HEADS[sympy.polygamma], [visit(expression.args[1])],
-                         {"order": int(expression.args[0])}, arrays)  # fmt: skip
+                         {"order": int(visit(expression.args[0]))}, arrays)  # fmt: skip
         if isinstance(expression, (sympy.Max, sympy.Min)):
             name = "maximum" if isinstance(expression, sympy.Max) else "minimum"
             first, *rest = sorted(expression.args, key=lambda item: (item.is_number, str(item)))
