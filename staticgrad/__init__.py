@@ -17,6 +17,7 @@ __all__ = [
     "GraphTypeError",
     "Node",
     "Parameter",
+    "__version__",
     "compile",
     "constant",
     "evaluate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable
 
@@ -52,6 +53,8 @@ def generate(graph: Graph, name: str) -> Generated:
 
 
 def function_name(name: str) -> str:
-    """``name`` as a Python identifier."""
+    """``name`` as a Python identifier that hides nothing which generated code calls."""
     cleaned = re.sub(r"\W", "_", name)
+    if cleaned in RESERVED or keyword.iskeyword(cleaned):
+        return f"{cleaned}_function"
     return cleaned if cleaned.isidentifier() else f"function_{cleaned}"

@@ -105,8 +105,8 @@ class Emitter:
                     conditions.append((dim, f"{actual} != {format_dim(dim)}"))
         tests = [text for _, text in conditions]
         shapes = [b.shape for b in self.program.buffers]
-        for dim in sorted({d for shape in shapes for d in shape if may_be_negative(d)}, key=str):
-            tests.append(f"{format_dim(dim)} < 0")
+        sizes = {dim for shape in shapes for dim in shape if may_be_negative(dim)}
+        tests += [f"{format_dim(dim)} < 0" for dim in sorted(sizes, key=str)]
         if tests:
             condition = f"if {' or '.join(tests)}:"
             if len(INDENT * self.depth + condition) <= WIDTH:

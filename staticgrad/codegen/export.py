@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import sys
 
-from staticgrad import kernels, vectormath
 from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY, Generated
+from staticgrad.codegen.sources import Import, source_of
 from staticgrad.graph.dims import format_shape, symbols_of
 from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.traverse import topological
@@ -18,10 +18,13 @@ def standalone(graph: Graph, generated: Generated) -> str:
     parameters = [buffer.name for buffer in program.parameters]
     inputs = [buffer.name for buffer in program.inputs]
     outputs = [buffer.name for buffer in program.outputs]
-    helpers, imports = _helpers(generated)
+    imports, helpers = source_of([*generated.kernel_names, *generated.vectormath_names])
+    imports |= {Import("numpy", ""), Import("numba", "njit")}
+    imports |= {Import("numba", name) for name in generated.numba_names}
+    imports |= {Import("math", name) for name in generated.math_names}
     sections = [
         f'"""{generated.header}"""',
-        "\n".join(imports),
+        import_block(imports),
         generated.body.rstrip(),
         _constants(generated),
         _run(graph, generated, inputs, parameters, outputs),
@@ -31,48 +34,22 @@ def standalone(graph: Graph, generated: Generated) -> str:
     return head + "\n\n" + rest[0] + "\n\n\n" + "\n\n\n".join(rest[1:]) + "\n"
 
 
-def _helpers(generated: Generated) -> tuple[str, list[str]]:
-    """The helpers' source without their imports, and one sorted block of imports for the file."""
-    sources = []
-    if generated.kernel_names:
-        sources.append(kernels.source_of(generated.kernel_names))
-    if generated.vectormath_names:
-        sources.append(vectormath.source_of(generated.vectormath_names))
-    plain: set[str] = {"import numpy as np"}
-    names: dict[str, set[str]] = {"numba": {"njit", *generated.numba_names}}
-    if generated.math_names:
-        names["math"] = set(generated.math_names)
-    bodies = []
-    for source in sources:
-        source = re.sub(
-            r"^from (\S+) import \(([^)]*)\)",
-            lambda match: f"from {match[1]} import "
-            + ", ".join(part.strip() for part in match[2].split(",") if part.strip()),
-            source,
-            flags=re.MULTILINE,
-        )
-        body = []
-        for line in source.splitlines():
-            if match := re.match(r"from (\S+) import (.+)", line):
-                names.setdefault(match[1], set()).update(
-                    item.strip() for item in match[2].split(",")
-                )
-            elif re.match(r"import \S+", line):
-                plain.add(line.strip())
-            else:
-                body.append(line)
-        bodies.append("\n".join(body).strip())
-    everything = [(line.split()[1], line) for line in plain] + [
-        (module, f"from {module} import {', '.join(sorted(items))}")
-        for module, items in names.items()
-        if module != "__future__"
-    ]
-    standard = ("math", "ctypes", "importlib", "sys", "operator")
-    first = sorted(line for module, line in everything if module.split(".")[0] in standard)
-    second = sorted(line for module, line in everything if module.split(".")[0] not in standard)
-    # plain imports stand before "from" imports, as isort has it
-    ordered = [*first, *([""] if first else []), *second]
-    return "\n\n\n".join(bodies), ordered
+def import_block(imports: set[Import]) -> str:
+    """The imports of a file, in the order that isort gives them."""
+    modules = sorted({item.module for item in imports})
+    lines: dict[bool, list[str]] = {True: [], False: []}
+    for plain in (True, False):
+        for module in modules:
+            names = sorted({item.name for item in imports if item.module == module and item.name})
+            standard = module.split(".")[0] in sys.stdlib_module_names
+            if plain and Import(module, "") in imports:
+                short = " as np" if module == "numpy" else ""
+                lines[standard].append(f"import {module}{short}")
+            elif not plain and names:
+                lines[standard].append(f"from {module} import {', '.join(names)}")
+    # "import" and "from" lines of other packages stand in one list, sorted by module
+    lines[False].sort(key=lambda line: (line.startswith("from"), line.split()[1]))
+    return "\n\n".join("\n".join(group) for group in lines.values() if group)
 
 
 def _constants(generated: Generated) -> str:
@@ -122,10 +99,10 @@ def _run(
     if program.workspace != "0":
         lines.append(f"    workspace = np.empty({program.workspace}, np.uint8)")
         call.append("workspace")
-    for buffer in program.outputs:
-        lines.append(
-            f"    {buffer.name} = np.empty({format_shape(buffer.shape)}, np.{buffer.dtype})"
-        )
+    lines += [
+        f"    {buffer.name} = np.empty({format_shape(buffer.shape)}, np.{buffer.dtype})"
+        for buffer in program.outputs
+    ]
     lines.append(f"    status = {generated.name}({', '.join([*call, *outputs])})")
     lines.append(f"    if status == {NOT_READY}:")
     lines.append('        raise ValueError("an argument has the wrong shape")')

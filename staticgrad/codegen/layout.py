@@ -5,8 +5,13 @@ from __future__ import annotations
 WIDTH = 100
 INDENT = "    "
 #: from the loosest, each set of operators at which a long expression is broken
-OPERATORS = ((" or ", " and "), (" < ", " <= ", " > ", " >= ", " == ", " != "), (" + ", " - "),
-             (" * ", " / ", " // ", " % "))  # fmt: skip
+OPERATORS = (
+    (" if ", " else "),
+    (" or ", " and "),
+    (" < ", " <= ", " > ", " >= ", " == ", " != "),
+    (" + ", " - "),
+    (" * ", " / ", " // ", " % "),
+)
 
 
 def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
@@ -15,9 +20,10 @@ def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
     line = f"{margin}{target} {operator} {value}"
     if len(line) <= WIDTH:
         return [line]
-    lines = broken(value, depth)
-    if lines[0].endswith("(") and lines[-1] == f"{margin})":
-        return [f"{margin}{target} {operator} {lines[0].lstrip()}", *lines[1:]]
+    if all(len(split(value, operators)) == 1 for operators in OPERATORS) and value.endswith(")"):
+        # one call
+        first, *rest = broken(value, depth)
+        return [f"{margin}{target} {operator} {first.lstrip()}", *rest]
     inner = broken(value, depth + 1)
     return [f"{margin}{target} {operator} (", *inner, f"{margin})"]
 

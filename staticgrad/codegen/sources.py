@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,26 +18,28 @@ MODULES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Import:
     """An imported name; ``name`` is empty for a plain ``import module``."""
 
-    def __init__(self, module: str, name: str) -> None:
-        self.module = module
-        self.name = name
+    module: str
+    name: str
 
 
+@dataclass(frozen=True)
 class Definition:
-    """A statement at the top of a module with the comment above it, and the names it uses."""
+    """A statement at the top of a module with the comment above it, and the names it uses.
 
-    def __init__(self, module: int, text: str, statement: ast.stmt) -> None:
-        self.module = module
-        self.line = statement.lineno
-        self.text = text
-        self.is_block = isinstance(statement, ast.FunctionDef | ast.ClassDef)
-        names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-        self.uses = names - set(dir(builtins))
-        # what runs at import, such as the binding of a routine to a symbol
-        self.is_action = isinstance(statement, ast.Expr)
+    One that defines no name acts when the module is imported, such as the binding of a routine to
+    a symbol.
+    """
+
+    module: int
+    line: int
+    text: str
+    names: frozenset[str]
+    uses: frozenset[str]
+    is_block: bool
 
 
 def source_files() -> list[Path]:
@@ -45,64 +48,64 @@ def source_files() -> list[Path]:
     return [root.joinpath(*module.split(".")).with_suffix(".py") for module in MODULES]
 
 
-def source_of(names: Iterable[str]) -> tuple[dict[str, set[str]], str]:
-    """What a file must import, and the source of the helpers ``names`` with all they depend on.
-
-    The imports are the names wanted from each module, with an empty name for the module itself.
-    """
-    known = definitions()
+def source_of(names: Iterable[str]) -> tuple[set[Import], str]:
+    """What a file must import, and the source of the helpers ``names`` with all they depend on."""
+    statements = read_statements()
+    known = {name: item for item in statements if isinstance(item, Definition) for name in item.names}
+    known_imports = {
+        item.name or item.module.split(".")[0]: item
+        for item in statements if isinstance(item, Import)
+    }  # fmt: skip
     wanted: set[Definition] = set()
-    imports: dict[str, set[str]] = {}
+    imports: set[Import] = set()
     waiting = list(names)
     while waiting:
-        definition = known[waiting.pop()]
-        if isinstance(definition, Import):
-            imports.setdefault(definition.module, set()).add(definition.name)
-        elif definition not in wanted:
-            wanted.add(definition)
-            same = [
-                action for action in actions()
-                if action.module == definition.module and action not in wanted
+        name = waiting.pop()
+        if name in known_imports:
+            imports.add(known_imports[name])
+        elif name in known and known[name] not in wanted:
+            found = known[name]
+            actions = [
+                item for item in statements
+                if isinstance(item, Definition) and item.module == found.module and not item.names
             ]  # fmt: skip
-            wanted.update(same)
-            for item in (definition, *same):
-                waiting.extend(used for used in item.uses if used in known)
-    ordered = sorted(wanted, key=lambda item: (item.module, item.line))
-    return imports, joined(ordered)
+            for item in (found, *actions):
+                wanted.add(item)
+                waiting.extend(item.uses)
+    return imports, joined(sorted(wanted, key=lambda item: (item.module, item.line)))
 
 
 @cache
-def definitions() -> dict[str, Definition | Import]:
-    """What each name at the top of the helpers' modules stands for."""
-    found: dict[str, Definition | Import] = {}
-    for module, path in enumerate(source_files()):
+def read_statements() -> tuple[Import | Definition, ...]:
+    """Everything at the top of the helpers' modules."""
+    found: list[Import | Definition] = []
+    for number, path in enumerate(source_files()):
         text = path.read_text(encoding="utf-8")
         for statement in ast.parse(text).body:
             if isinstance(statement, ast.Import):
-                for alias in statement.names:
-                    found[alias.name.split(".")[0]] = Import(alias.name, "")
+                found += [Import(alias.name, "") for alias in statement.names]
             elif isinstance(statement, ast.ImportFrom):
                 origin = statement.module or ""
-                if not origin.startswith(PACKAGE):
-                    found.update({alias.name: Import(origin, alias.name) for alias in statement.names})
-            else:
-                definition = Definition(module, excerpt(text.splitlines(), statement), statement)
-                for name in defined_names(statement):
-                    assert not isinstance(found.get(name), Definition), f"{name} defined twice"
-                    found[name] = definition
-    return found
-
-
-@cache
-def actions() -> tuple[Definition, ...]:
-    """The calls at the top of the helpers' modules, which a file needs beside what it uses."""
-    found = []
-    for module, path in enumerate(source_files()):
-        text = path.read_text(encoding="utf-8")
-        for statement in ast.parse(text).body:
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-                found.append(Definition(module, excerpt(text.splitlines(), statement), statement))
+                if origin.split(".")[0] != PACKAGE:
+                    found += [Import(origin, alias.name) for alias in statement.names]
+            elif defined_names(statement) or is_call(statement):
+                found.append(
+                    Definition(
+                        number, statement.lineno, excerpt(text.splitlines(), statement),
+                        frozenset(defined_names(statement)), used_names(statement),
+                        isinstance(statement, ast.FunctionDef | ast.ClassDef),
+                    )
+                )  # fmt: skip
     return tuple(found)
+
+
+def is_call(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+
+
+def used_names(statement: ast.stmt) -> frozenset[str]:
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    return frozenset(names - set(dir(builtins)))
 
 
 def defined_names(statement: ast.stmt) -> list[str]:

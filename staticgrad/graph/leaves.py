@@ -12,7 +12,6 @@ from staticgrad.graph.dims import Dim, concrete, format_dim, shape_of
 from staticgrad.graph.node import ATOM, DTYPES, GraphTypeError, Node, Op, TensorType
 from staticgrad.graph.origin import user_origin
 
-
 CACHE_LINE = 64
 
 
@@ -96,10 +95,9 @@ def placeholder(name: str, shape: Any = (), dtype: Any = "float32") -> Node:
         ValueError: for a name that is not an identifier, or a negative dimension.
     """
     check_name(name)
-    node = Node(
+    return Node(
         PLACEHOLDER, (), {}, TensorType(check_dtype(dtype), shape_of(shape)), name, user_origin()
     )
-    return node
 
 
 def check_name(name: Any) -> None:

@@ -103,8 +103,18 @@ class Node(ArrayMethods):
     whose pullback made the node, or None).
     """
 
-    __slots__ = ("op", "inputs", "attrs", "type", "name", "origin", "adjoint_of", "role", "serial",
-                 "__weakref__")  # fmt: skip
+    __slots__ = (
+        "__weakref__",
+        "adjoint_of",
+        "attrs",
+        "inputs",
+        "name",
+        "op",
+        "origin",
+        "role",
+        "serial",
+        "type",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -250,7 +250,7 @@ def _parse_einsum(subscripts: str, nodes: Sequence[Node]) -> tuple[list[str], st
 
 def _single(letters: str, node: Node, needed: str) -> tuple[str, Node]:
     """One operand with repeated letters on the diagonal, and without letters nobody else has."""
-    from staticgrad.ops.movement import diagonal
+    from staticgrad.ops.diagonals import diagonal
     from staticgrad.ops.reduction import reduce_sum
 
     while len(set(letters)) != len(letters):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.graph.node import ATOM, GraphTypeError, Node, Op, TensorType, make_node
+from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, make_node
 from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
 from staticgrad.ops.table import FUNCTIONS, register, sample
 
@@ -142,7 +142,7 @@ class Elementwise(Op):
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         if self.infix is None:
             return super().format(node, arguments)
-        return infix(self.infix[0], self.infix[1], [item for item in arguments])
+        return infix(self.infix[0], self.infix[1], arguments)
 
 
 def infix(operator: str, precedence: int, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
@@ -232,7 +232,7 @@ def chain(adjoint: Node, derivative: Any, environment: Mapping[Any, Any]) -> Nod
         if is_zero(taken):
             return where(condition, 0.0, chain(other, derivative, environment))
     numerator, denominator = derivative.as_numer_denom() if derivative.is_Mul else (derivative, 1)
-    if numerator == 1 or derivative.is_Pow and derivative.exp == -1:
+    if numerator == 1 or (derivative.is_Pow and derivative.exp == -1):
         denominator = 1 / derivative
         return FUNCTIONS["divide"](adjoint, translate(denominator, environment, adjoint))
     return FUNCTIONS["multiply"](adjoint, translate(derivative, environment, adjoint))

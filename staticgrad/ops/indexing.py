@@ -17,8 +17,10 @@ from staticgrad.graph.dims import (
 )
 from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, broadcast, cast, normalize_axis
+from staticgrad.ops.diagonals import iota
 from staticgrad.ops.lowering import Index, Reader, Scalar
-from staticgrad.ops.movement import SLICE, iota, permute, reshape_to
+from staticgrad.ops.movement import permute, reshape_to
+from staticgrad.ops.slicing import SLICE
 from staticgrad.ops.table import FUNCTIONS, method, register, sample
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from staticgrad.graph.dims import canonical, format_dim, format_shape
 from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, cast, common_dtype, insert_axes, normalize_axis
 from staticgrad.ops.lowering import Index, Reader, Scalar, ternary
-from staticgrad.ops.movement import EMBED, SLICE
+from staticgrad.ops.slicing import EMBED, SLICE
 from staticgrad.ops.table import FUNCTIONS, register, sample
 
 
@@ -148,7 +149,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Node]:
         raise located(error, "split", [node]) from None
     return [
         slice_axis(node, position, start, canonical(stop - start))
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
+        for start, stop in pairwise(cuts)
     ]
 
 

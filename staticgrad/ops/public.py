@@ -1,20 +1,17 @@
 """The op functions as users see them, under the array API's names."""
 
 from staticgrad.ops.contraction import einsum, matmul, outer, tensordot, vecdot
+from staticgrad.ops.diagonals import diagonal, tril, triu
 from staticgrad.ops.indexing import one_hot, take, take_along_axis
 from staticgrad.ops.joining import concat, pad, split, stack
 from staticgrad.ops.losses import cross_entropy, log_softmax, mse_loss, softmax
 from staticgrad.ops.movement import (
     broadcast_to,
-    diagonal,
     expand_dims,
-    flip,
     matrix_transpose,
     permute_dims,
     reshape,
     squeeze,
-    tril,
-    triu,
 )
 from staticgrad.ops.reduction import max, min, prod, sum
 from staticgrad.ops.scalar import (
@@ -82,6 +79,7 @@ from staticgrad.ops.scalar import (
     where,
 )
 from staticgrad.ops.scan import cumsum
+from staticgrad.ops.slicing import flip
 from staticgrad.ops.statistics import argmax, argmin, logsumexp, mean, norm, std, var
 
 __all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]

@@ -16,7 +16,6 @@ from staticgrad.ops.elementwise import (
     BIT_AND,
     BIT_OR,
     COMPARE,
-    POWER,
     PRODUCT,
     SUM,
     UNARY,

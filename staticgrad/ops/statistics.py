@@ -21,7 +21,8 @@ from staticgrad.ops.convert import (
     normalize_axes,
     total,
 )
-from staticgrad.ops.movement import iota, reshape_to
+from staticgrad.ops.diagonals import iota
+from staticgrad.ops.movement import reshape_to
 from staticgrad.ops.reduction import max, min, reduce_sum
 from staticgrad.ops.reduction_rules import spread
 from staticgrad.ops.table import method, sample

@@ -91,7 +91,7 @@ def expand_composites(graph: Graph) -> Graph:
         (replacement,) = transform([replacement], _visit_new(node), keep=node.inputs)
         return inherit(replacement, node) if replacement.serial > node.serial else replacement
 
-    def _visit_new(outer: Node):  # noqa: ANN202  a closure over the node being expanded
+    def _visit_new(outer: Node):
         def visit_new(node: Node) -> Node:
             node = visit(node)
             if node.inputs and node.serial > outer.serial and node.origin is not outer.origin:

@@ -17,7 +17,8 @@ from staticgrad.ops import scalar
 from staticgrad.ops.contraction import contract, parse
 from staticgrad.ops.convert import broadcast
 from staticgrad.ops.elementwise import scalar_value
-from staticgrad.ops.movement import PERMUTE, SLICE, Reshape, inverse, permute, reshape_to
+from staticgrad.ops.movement import PERMUTE, Reshape, inverse, permute, reshape_to
+from staticgrad.ops.slicing import SLICE
 from staticgrad.rewrite.rules import RuleSet
 
 SIMPLIFY = RuleSet()
@@ -78,7 +79,7 @@ def _minus_zero(node: Node) -> Node | None:
     return a if is_value(b, 0) else scalar.negative(b) if is_value(a, 0) else None
 
 
-@rule("-(-x) -> x", "exact", "negative", example=lambda x: -(-x))
+@rule("-(-x) -> x", "exact", "negative", example=lambda x: scalar.negative(-x))
 def _double_negation(node: Node) -> Node | None:
     (source,) = node.inputs
     return source.inputs[0] if source.op.name == "negative" else None
@@ -209,7 +210,8 @@ def _double_slice(node: Node) -> Node | None:
         return None
     outer, inner = node.attrs, source.attrs
     starts = tuple(
-        a + step * b for a, step, b in zip(inner["starts"], inner["steps"], outer["starts"], strict=True)
+        a + step * b
+        for a, step, b in zip(inner["starts"], inner["steps"], outer["starts"], strict=True)
     )
     steps = tuple(a * b for a, b in zip(inner["steps"], outer["steps"], strict=True))
     attrs = {"starts": starts, "steps": steps, "shape": node.shape}

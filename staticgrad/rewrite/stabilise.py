@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-
 from staticgrad.graph.node import Node, make_node
 from staticgrad.graph.traverse import interning_key
 from staticgrad.ops import scalar

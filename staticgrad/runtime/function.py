@@ -203,7 +203,8 @@ class CompiledFunction:
         if status == NOT_READY:
             sizes = self._sizes(arguments)
             self._check_dimensions(sizes)
-            self._fixed[-1] = _aligned_bytes(self.workspace_bytes(**{str(k): v for k, v in sizes.items()}))
+            named = {str(symbol): size for symbol, size in sizes.items()}
+            self._fixed[-1] = _aligned_bytes(self.workspace_bytes(**named))
             status = self._entry(*arguments, *self._fixed, *results)
             if not status:
                 return

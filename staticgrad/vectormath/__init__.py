@@ -2,11 +2,30 @@
 
 from staticgrad.vectormath.combining import absolute, maximum, minimum, plus, sign, times, where
 from staticgrad.vectormath.exponential import (
-    exp, expm1, log_sigmoid, logaddexp, sigmoid, softplus, tanh,
+    exp,
+    expm1,
+    log_sigmoid,
+    logaddexp,
+    sigmoid,
+    softplus,
+    tanh,
 )  # fmt: skip
 from staticgrad.vectormath.gamma import digamma, polygamma
 from staticgrad.vectormath.libm import (
-    acos, asin, atan, atan2, cos, cosh, erf, erfc, hypot, lgamma, power, sin, sinh, tan,
+    acos,
+    asin,
+    atan,
+    atan2,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    hypot,
+    lgamma,
+    power,
+    sin,
+    sinh,
+    tan,
 )  # fmt: skip
 from staticgrad.vectormath.logarithm import log, log1p, log2
 from staticgrad.vectormath.roots import floor, rsqrt, sqrt

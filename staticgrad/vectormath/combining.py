@@ -1,11 +1,10 @@
 """Selections, maxima and accumulators: on any numbers, and fit for vectorised reductions."""
 
-from llvmlite import ir
 from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from staticgrad.vectormath.straightline import Value, as_bits, as_float, call, select
+from staticgrad.vectormath.straightline import Value, call, select
 
 
 def common_type(name, context, kinds):

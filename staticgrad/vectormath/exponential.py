@@ -9,7 +9,14 @@ import math
 
 from staticgrad.vectormath.logarithm import LN2_HIGH, LN2_LOW, log1p
 from staticgrad.vectormath.straightline import (
-    as_bits, as_float, copy_sign, elementary, fma, magnitude, polynomial, select,
+    as_bits,
+    as_float,
+    copy_sign,
+    elementary,
+    fma,
+    magnitude,
+    polynomial,
+    select,
 )  # fmt: skip
 
 # (exp(r) - 1 - r) / r**2

@@ -12,7 +12,13 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from staticgrad.vectormath.straightline import (
-    Value, call, call_libm, check_floats, copy_sign, elementary, select,
+    Value,
+    call,
+    call_libm,
+    check_floats,
+    copy_sign,
+    elementary,
+    select,
 )  # fmt: skip
 
 # the Bernoulli numbers B2, B4, ...

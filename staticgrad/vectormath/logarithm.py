@@ -8,7 +8,13 @@ Chebyshev nodes).
 import math
 
 from staticgrad.vectormath.straightline import (
-    as_bits, as_float, elementary, fma, magnitude, polynomial, select,
+    as_bits,
+    as_float,
+    elementary,
+    fma,
+    magnitude,
+    polynomial,
+    select,
 )  # fmt: skip
 
 # (2 atanh(s) / s - 2) / s**2, in powers of s**2

@@ -1,6 +1,6 @@
 """Square roots and rounding: what the hardware does exactly."""
 
-from staticgrad.vectormath.straightline import call, elementary, magnitude, select
+from staticgrad.vectormath.straightline import call, elementary
 
 
 @elementary

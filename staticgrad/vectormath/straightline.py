@@ -8,7 +8,6 @@ twenty, types every literal like the argument (float32 never promotes by acciden
 instructions carry fast-math flags while the function around them stays strict.
 """
 
-import math
 
 from llvmlite import ir
 from numba import types

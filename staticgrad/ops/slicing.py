@@ -1,0 +1,149 @@
+"""Slices and their adjoint, the embedding in zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+
+from staticgrad.graph.dims import canonical, format_dim
+from staticgrad.graph.node import Node, Op, TensorType, located, make_node
+from staticgrad.ops.convert import as_node, normalize_axes
+from staticgrad.ops.lowering import Index, IndexMap, Reader, Scalar, ternary
+from staticgrad.ops.table import method, register, sample
+
+
+class Slice(IndexMap, Op):
+    """Every ``steps``-th element from ``starts`` on, ``shape`` of them; steps may be negative."""
+
+    flops = 0
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        return TensorType(inputs[0].dtype, attrs["shape"])
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        attrs = {**node.attrs, "shape": node.inputs[0].shape}
+        # a slice of everything is a flip, and its own adjoint
+        return [make_node(SLICE if attrs == node.attrs else EMBED, [adjoint], attrs)]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        return arrays[0][_slices(attrs["starts"], attrs["steps"], attrs["shape"])]
+
+    def source_index(self, node: Node, index: Index) -> Index:
+        return tuple(
+            start + step * position
+            for start, step, position in zip(
+                node.attrs["starts"], node.attrs["steps"], index, strict=True
+            )
+        )
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        text, bound = arguments[0]
+        inner = ", ".join(
+            _format_slice(start, step, dim, old)
+            for start, step, dim, old in zip(
+                node.attrs["starts"], node.attrs["steps"], node.shape, node.inputs[0].shape,
+                strict=True,
+            )
+        )  # fmt: skip
+        return f"{text if bound >= 100 else f'({text})'}[{inner}]", 100
+
+
+class Embed(Op):
+    """Zeros of ``shape`` with the input at ``starts + steps * position``: the adjoint of a slice."""
+
+    flops = 0
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        return TensorType(inputs[0].dtype, attrs["shape"])
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        return [make_node(SLICE, [adjoint], {**node.attrs, "shape": node.inputs[0].shape})]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        result = np.zeros(attrs["shape"], arrays[0].dtype)
+        result[_slices(attrs["starts"], attrs["steps"], arrays[0].shape)] = arrays[0]
+        return result
+
+    def lower(self, node: Node, index: Index, reader: Reader) -> Scalar:
+        """The element that lands here, or zero: a guard for each axis that needs one."""
+        source = node.inputs[0]
+        conditions: list[str] = []
+        place = []
+        for start, step, position, size, full in zip(
+            node.attrs["starts"], node.attrs["steps"], index, source.shape, node.shape, strict=True
+        ):
+            if step == 1 and start == 0 and size == full:
+                place.append(position)
+                continue
+            offset = position - start if step > 0 else start - position
+            low, text = reader.integer(sympy.Integer(0))[0], reader.integer(sympy.expand(offset))[0]
+            if step in (1, -1):
+                if size != full:
+                    conditions.append(f"{low} <= {text} < {reader.integer(size)[0]}")
+                place.append(sympy.expand(offset))
+                continue
+            span = reader.integer(sympy.expand(size * abs(step)))[0]
+            conditions += [f"{low} <= {text} < {span}", f"({text}) % {abs(step)} == 0"]
+            place.append(sympy.floor(offset / abs(step)))
+        zero = reader.number(0, node.dtype)
+        return ternary(conditions, reader.read(source, tuple(place)), zero)
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        inner = ", ".join(
+            _format_slice(start, step, dim, old)
+            for start, step, dim, old in zip(
+                node.attrs["starts"], node.attrs["steps"], node.inputs[0].shape, node.shape,
+                strict=True,
+            )
+        )  # fmt: skip
+        return f"embed({arguments[0][0]} at [{inner}])", 100
+
+
+def _slices(starts: Any, steps: Any, shape: Any) -> tuple[slice, ...]:
+    """Python slices that take ``count`` elements; a stop before the first element is None."""
+    result = []
+    for start, step, count in zip(starts, steps, shape, strict=True):
+        stop = start + step * count
+        result.append(slice(start, stop if stop >= 0 else None, step) if count else slice(0, 0))
+    return tuple(result)
+
+
+def _format_slice(start: Any, step: int, dim: Any, old: Any) -> str:
+    if step == 1 and start == 0 and dim == old:
+        return ":"
+    if step == -1 and dim == old:
+        return "::-1"
+    first = format_dim(start) if start != 0 else ""
+    stop = canonical(start + step * dim)
+    last = "" if step > 0 and canonical(old - stop) in range(step) else format_dim(stop)
+    if isinstance(stop, int) and stop < 0:
+        last = ""
+    return f"{first}:{last}" + (f":{step}" if step != 1 else "")
+
+
+SLICE = register(Slice("slice"))
+EMBED = register(Embed("embed"))
+
+
+@method()
+def flip(x: Any, axis: Any = None) -> Node:
+    """The elements in reversed order along ``axis`` (all axes for None)."""
+    node = as_node(x)
+    try:
+        axes = normalize_axes(axis, node.ndim)
+    except (ValueError, IndexError, TypeError) as error:
+        raise located(error, "flip", [node]) from None
+    if not axes:
+        return node
+    starts = tuple(dim - 1 if k in axes else 0 for k, dim in enumerate(node.shape))
+    steps = tuple(-1 if k in axes else 1 for k in range(node.ndim))
+    return make_node(
+        SLICE, [node],
+        {"starts": tuple(canonical(s) for s in starts), "steps": steps, "shape": node.shape},
+    )  # fmt: skip
+
+
+sample("flip", lambda a: flip(a, axis=1), (3, 4))
