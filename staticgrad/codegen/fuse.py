@@ -218,8 +218,7 @@ def contract(program: Program) -> Program:
         program.items,
         lambda item: isinstance(item, Statement)
         and item.target in merged
-        and [access.buffer for access in item.accesses if not access.writes]
-        == [merged[item.target]],
+        and item.action == "store",
     )
     return program
 

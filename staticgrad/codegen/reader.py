@@ -34,6 +34,9 @@ class ElementReader:
             return self.compute(node, index)
         return self.read_buffer(buffer, index)
 
+    def in_memory(self, node: Node) -> bool:
+        return node in self.buffers
+
     def read_buffer(self, buffer: Buffer, index: Index) -> Scalar:
         self.accesses.append(Access(buffer, index, False))
         return self.load(buffer, index)

@@ -314,7 +314,7 @@ class Scheduler:
                 while index_node.op.name in ("broadcast_to", "reshape"):
                     index_node = index_node.inputs[0]
                 if not is_position(index_node):
-                    self._check_index(BoundsCheck(index_node, shape[axis], strict), token)
+                    self._check_index(BoundsCheck(index_node, shape[axis], strict, node), token)
         statement.accesses.append(Access(self.check_tokens[node], None, False))
 
     def _check_index(self, bounds: BoundsCheck, token: Buffer) -> None:
@@ -391,8 +391,9 @@ class BoundsCheck:
     """The condition that an index lies in an axis of ``extent`` elements; negative ones count from
     the end unless ``strict``."""
 
-    def __init__(self, index_node: Node, extent: Any, strict: bool) -> None:
+    def __init__(self, index_node: Node, extent: Any, strict: bool, used_by: Node) -> None:
         self.index_node, self.extent, self.strict = index_node, extent, strict
+        self.used_by = used_by
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BoundsCheck) and (

@@ -15,7 +15,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
+from types import CodeType
+
+#: where a statement begins and ends, as (line, column), and the name that it assigns to
+Assignment = tuple[tuple[int, int], tuple[int, int], str]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _scope: ContextVar[str] = ContextVar("staticgrad_scope", default="")
@@ -29,6 +34,8 @@ class Origin:
     line: int
     function: str
     scope: str = ""
+    code: CodeType | None = field(default=None, compare=False, repr=False)
+    instruction: int = field(default=0, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"
@@ -40,8 +47,17 @@ class Origin:
 
     @property
     def target(self) -> str | None:
-        """The variable which the statement on this line assigns to, if it is a single name."""
-        return assignment_targets(self.file).get(self.line)
+        """The variable which the user's statement assigns to, if it is a single name."""
+        around = assignments(self.file).get(self.line, ())
+        if self.code is None or not around:
+            return None
+        # found when asked for: to go through the positions takes longer than to make a node
+        positions = next(islice(self.code.co_positions(), self.instruction // 2, None))
+        line, _, column, _ = positions
+        for start, end, name in around:
+            if line is None or column is None or start <= (line, column) < end:
+                return name
+        return None
 
 
 def user_origin() -> Origin | None:
@@ -52,7 +68,9 @@ def user_origin() -> Origin | None:
     if frame is None:
         return None
     code = frame.f_code
-    return Origin(code.co_filename, frame.f_lineno, code.co_name, _scope.get())
+    return Origin(
+        code.co_filename, frame.f_lineno, code.co_name, _scope.get(), code, frame.f_lasti
+    )
 
 
 @contextmanager
@@ -67,8 +85,8 @@ def name_scope(name: str) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=256)
-def assignment_targets(file: str) -> dict[int, str]:
-    """For each line of ``file`` covered by ``name = expression``: the name.
+def assignments(file: str) -> dict[int, list[Assignment]]:
+    """For each line of ``file``: the statements ``name = expression`` that it is a part of.
 
     This is how ``hidden = sg.tanh(x @ W)`` gets its name in the generated code without the user
     saying it twice.
@@ -77,7 +95,7 @@ def assignment_targets(file: str) -> dict[int, str]:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
         return {}
-    targets: dict[int, str] = {}
+    found: dict[int, list[Assignment]] = {}
     for statement in ast.walk(tree):
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
@@ -86,6 +104,10 @@ def assignment_targets(file: str) -> dict[int, str]:
         else:
             continue
         if isinstance(target, ast.Name):
-            for line in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1):
-                targets[line] = target.id
-    return targets
+            first, last = statement.lineno, statement.end_lineno or statement.lineno
+            end = (last, statement.end_col_offset or 0)
+            for line in range(first, last + 1):
+                found.setdefault(line, []).append(
+                    ((first, statement.col_offset), end, target.id)
+                )
+    return found

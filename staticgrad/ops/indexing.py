@@ -52,6 +52,14 @@ class Gather(Op):
         source, *indices = node.inputs
         rank = indices[0].ndim
         place = [subscript(item, index[:rank], reader) for item in indices]
+        if not node.attrs["strict"] and not reader.in_memory(source):
+            # a negative index counts from the end; memory does that by itself
+            place = [
+                at if is_position(item) else reader.subscript(
+                    (f"({at} % {reader.integer(size)[0]})", 100)
+                )
+                for at, item, size in zip(place, indices, source.shape, strict=False)
+            ]  # fmt: skip
         return reader.read(source, (*place, *index[rank:]))
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:

@@ -27,6 +27,9 @@ class Reader(Protocol):
     def read(self, node: Node, index: Index) -> Scalar:
         """Element ``index`` of ``node``: a load, or the inlined expression of that element."""
 
+    def in_memory(self, node: Node) -> bool:
+        """Whether ``node`` is loaded, not computed where it is read."""
+
     def number(self, value: Any, dtype: Any) -> Scalar:
         """A typed literal."""
 

@@ -233,7 +233,8 @@ class CompiledFunction:
             bounds.index_node, "an index"
         )  # fmt: skip
         position = ", ".join(str(int(item)) for item in wrong)
-        line = f"\n  used at {check.node.origin}" if check.node.origin else ""
+        origin = bounds.used_by.origin
+        line = f"\n  used at {origin.file}:{origin.line}\n    {origin.text}" if origin else ""
         return IndexError(
             f"{self.name}: {name}[{position}] is {indices[tuple(wrong)]}, out of range: "
             f"expected {low} <= {name} < {extent}{line}"
