@@ -347,22 +347,25 @@ class Scheduler:
 
     def _updates(self) -> None:
         """Updates come after everything else, and see the old values of all parameters: a new value
-        that another parameter's update would disturb is computed beside it first, then copied."""
-        sources: list[Any] = []
+        that would disturb another update is computed beside its parameter, and copied at the end."""
+        direct: list[tuple[Node, Node, Any]] = []
+        copies: list[tuple[Node, Node, Any]] = []
         for position, (parameter, value) in enumerate(self.graph.updates):
+            if value is parameter:
+                continue
             if value in self.buffers and self.buffers[value].kind != "parameter":
-                sources.append(self._reading(value))
+                copies.append((parameter, value, self._reading(value)))
                 continue
             later = [other for _, other in self.graph.updates[position + 1 :]]
             write = self._reading(value) if value in self.buffers else self._computing(value)
-            if not self._in_place(parameter, write, value.ndim, later):
+            if self._in_place(parameter, write, value.ndim, later):
+                direct.append((parameter, value, write))
+            else:
                 beside = self._buffer(f"new_{self.names[parameter]}", value, "workspace")
                 self._store(value, beside, "update", write)
-                write = self._copying(beside)
-            sources.append(write)
-        for (parameter, value), write in zip(self.graph.updates, sources, strict=True):
-            if value is not parameter:
-                self._store(value, self.buffers[parameter], "update", write)
+                copies.append((parameter, value, self._copying(beside)))
+        for parameter, value, write in (*direct, *copies):
+            self._store(value, self.buffers[parameter], "update", write)
 
     def _copying(self, buffer: Buffer) -> Any:
         return lambda reader, own: reader.read_buffer(buffer, own)

@@ -130,8 +130,12 @@ def _same_branches(node: Node) -> Node | None:
     return None if value is None else (a if value else b)
 
 
+def nested_choice(condition: Node, x: Node, y: Node) -> Node:
+    return scalar.where(condition, scalar.where(condition, x, 1.0), y)
+
+
 @rule("where(c, where(c, x, y), z) -> where(c, x, z)", "exact", "where",
-      example=lambda x: scalar.where(x > 0, scalar.where(x > 0, x, 1.0), 2.0))  # fmt: skip
+      example=lambda x, y: nested_choice(x > 0, x, y))  # fmt: skip
 def _same_condition(node: Node) -> Node | None:
     condition, a, b = node.inputs
     if a.op.name == "where" and a.inputs[0] is condition:
@@ -141,7 +145,8 @@ def _same_condition(node: Node) -> Node | None:
     return None
 
 
-@rule("astype(astype(x)) -> astype(x)", "exact where the inner cast loses nothing", "astype")
+@rule("astype(astype(x)) -> astype(x)", "exact where the inner cast loses nothing", "astype",
+      example=lambda x: scalar.astype(scalar.astype(x > 0, "int64"), "float64"))  # fmt: skip
 def _double_cast(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.dtype == node.dtype:
@@ -154,7 +159,8 @@ def _double_cast(node: Node) -> Node | None:
     return origin if origin.dtype == node.dtype else scalar.astype(origin, node.dtype)
 
 
-@rule("broadcast(broadcast(x)) -> broadcast(x)", "moves nothing", "broadcast_to")
+@rule("broadcast(broadcast(x)) -> broadcast(x)", "moves nothing", "broadcast_to",
+      example=lambda x: broadcast(broadcast(x, (2, 3, 4)), (5, 2, 3, 4)))  # fmt: skip
 def _double_broadcast(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.shape == node.shape:
@@ -162,7 +168,8 @@ def _double_broadcast(node: Node) -> Node | None:
     return broadcast(source.inputs[0], node.shape) if source.op.name == "broadcast_to" else None
 
 
-@rule("reshape(reshape(x)) -> reshape(x)", "moves nothing", "reshape")
+@rule("reshape(reshape(x)) -> reshape(x)", "moves nothing", "reshape",
+      example=lambda x: reshape_to(reshape_to(x, (12,)), (2, 6)))  # fmt: skip
 def _double_reshape(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.shape == node.shape:
@@ -170,7 +177,8 @@ def _double_reshape(node: Node) -> Node | None:
     return reshape_to(source.inputs[0], node.shape) if source.op.name == "reshape" else None
 
 
-@rule("reshape of a number -> broadcast", "moves nothing", "reshape")
+@rule("reshape of a number -> broadcast", "moves nothing", "reshape",
+      example=lambda x: reshape_to(broadcast(x.sum(), (3, 4)), (12,)))  # fmt: skip
 def _reshape_constant(node: Node) -> Node | None:
     (source,) = node.inputs
     while source.op.name == "broadcast_to":
@@ -181,7 +189,7 @@ def _reshape_constant(node: Node) -> Node | None:
 
 
 @rule("broadcast(reshape(x)) -> broadcast(x)", "leading axes of length one come by themselves",
-      "broadcast_to")  # fmt: skip
+      "broadcast_to", example=lambda x: broadcast(reshape_to(x, (1, 3, 4)), (2, 3, 4)))  # fmt: skip
 def _broadcast_of_units(node: Node) -> Node | None:
     (source,) = node.inputs
     if not isinstance(source.op, Reshape):
@@ -193,7 +201,8 @@ def _broadcast_of_units(node: Node) -> Node | None:
     return None
 
 
-@rule("transpose(transpose(x)) -> transpose(x)", "moves nothing", "permute_dims")
+@rule("transpose(transpose(x)) -> transpose(x)", "moves nothing", "permute_dims",
+      example=lambda x: permute(permute(broadcast(x, (2, 3, 4)), [1, 2, 0]), [0, 2, 1]))  # fmt: skip
 def _double_permute(node: Node) -> Node | None:
     (source,), axes = node.inputs, node.attrs["axes"]
     if axes == tuple(range(node.ndim)):
@@ -203,7 +212,8 @@ def _double_permute(node: Node) -> Node | None:
     return permute(source.inputs[0], [source.attrs["axes"][axis] for axis in axes])
 
 
-@rule("slice(slice(x)) -> slice(x)", "moves nothing", "slice")
+@rule("slice(slice(x)) -> slice(x)", "moves nothing", "slice",
+      example=lambda x: x[::-1, 1:][:2, ::2])  # fmt: skip
 def _double_slice(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.op is not SLICE:
@@ -218,7 +228,8 @@ def _double_slice(node: Node) -> Node | None:
     return make_node(SLICE, [source.inputs[0]], attrs)
 
 
-@rule("sum over axes of length one -> reshape", "adds nothing", "sum prod max min")
+@rule("sum over axes of length one -> reshape", "adds nothing", "sum prod max min",
+      example=lambda x: reshape_to(x, (3, 1, 4)).sum(axis=1))  # fmt: skip
 def _sum_over_units(node: Node) -> Node | None:
     (source,), axes = node.inputs, node.attrs["axes"]
     if not all(source.shape[axis] == 1 for axis in axes) or source.dtype != node.dtype:
@@ -226,7 +237,8 @@ def _sum_over_units(node: Node) -> Node | None:
     return reshape_to(source, node.shape)
 
 
-@rule("transpose in a contraction -> its subscripts", "moves nothing", "contract")
+@rule("transpose in a contraction -> its subscripts", "moves nothing", "contract",
+      example=lambda x, y: contract("ij", permute(x, [1, 0]), "jk", y, "ik"))  # fmt: skip
 def _permuted_operand(node: Node) -> Node | None:
     left, right, out = parse(node.attrs["subscripts"])
     letters, operands, changed = [left, right], list(node.inputs), False
@@ -241,7 +253,8 @@ def _permuted_operand(node: Node) -> Node | None:
     return contract(letters[0], operands[0], letters[1], operands[1], out)
 
 
-@rule("transpose of a contraction -> its subscripts", "moves nothing", "permute_dims")
+@rule("transpose of a contraction -> its subscripts", "moves nothing", "permute_dims",
+      example=lambda x, y: permute(contract("ji", x, "jk", y, "ik"), [1, 0]))  # fmt: skip
 def _permuted_result(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.op.name != "contract":

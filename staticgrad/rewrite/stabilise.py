@@ -129,13 +129,11 @@ def _log_of_sigmoid(node: Node) -> Node | None:
 def _sigmoid(node: Node) -> Node | None:
     top, bottom = node.inputs
     rest = one_plus(bottom)
-    if rest is None or rest.op.name != "exp":
+    if rest is None or rest.op.name != "exp" or not is_value(top, 1):
         return None
     (argument,) = rest.inputs
-    if is_value(top, 1):
-        inner = argument.inputs[0] if argument.op.name == "negative" else scalar.negative(argument)
-        return scalar.sigmoid(inner)
-    return scalar.sigmoid(argument) if same(top, rest) else None
+    inner = argument.inputs[0] if argument.op.name == "negative" else scalar.negative(argument)
+    return scalar.sigmoid(inner)
 
 
 @rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf above 88", "divide",
@@ -175,8 +173,8 @@ def _log_of_softmax(node: Node) -> Node | None:
 
 
 @rule("log(sum(exp(x))) -> logsumexp(x)", "exp overflows above 88", "log",
-      example=lambda x: scalar.log(reduce(scalar.exp(x), axis=0, keepdims=True) + x * 0.0),
-      hard=())  # fmt: skip
+      example=lambda x: scalar.log(reduce(scalar.exp(x), axis=0)),
+      hard=(1000.0, -1000.0))  # fmt: skip
 def _logsumexp(node: Node) -> Node | None:
     (source,) = node.inputs
     total = source.inputs[0] if source.op.name == "reshape" else source
