@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import sympy
@@ -81,13 +82,21 @@ class Emitter:
         self._inputs()
         self._views()
         section = ""
-        for item in self.program.items:
-            members = list(statements(item))
-            if section_title(item, members, section) != section:
-                section = section_title(item, members, section)
+        starts: list[Any] = []
+        for item, title in zip(self.program.items, sections(self.program.items), strict=True):
+            if only_starts(item):
+                # the first values of accumulators stand right above the loop that goes on
+                starts.append(item)
+                continue
+            if title != section:
+                section = title
                 self.line()
                 self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT), "-"))
-            self._comment(item, members)
+            self._comment(item, [*chain.from_iterable(map(statements, starts)), *statements(item)])
+            for each in (*starts, item):
+                self._item(each)
+            starts.clear()
+        for item in starts:
             self._item(item)
         self.line("return 0")
         return "\n".join(self.lines)
@@ -285,14 +294,25 @@ class Emitter:
         return visit(node, inside or node not in self.buffers)[0]
 
 
-def section_title(item: Any, members: list[Any], current: str) -> str:
-    """The section that an item belongs to; a lone scalar stays in the one it stands in."""
-    found = {member.section for member in members}
-    if isinstance(item, Statement) and current and "update" not in found:
-        return current
-    if found == {"forward", "backward"}:
-        return "forward and backward"
-    return members[0].section
+def only_starts(item: Any) -> bool:
+    """Whether an item does nothing but give accumulators their first value."""
+    return all(getattr(member, "action", "") == "start" for member in statements(item))
+
+
+def sections(items: list[Any]) -> list[str]:
+    """The section that each item belongs to. A lone scalar belongs to what stands around it."""
+    titles: list[str] = []
+    for item in items:
+        found = {member.section for member in statements(item)}
+        lone = isinstance(item, Statement) and "update" not in found
+        title = "forward and backward" if found == {"forward", "backward"} else min(found)
+        titles.append("" if lone else title)
+    for position, title in enumerate(titles):
+        if not title:
+            before = titles[position - 1] if position else "check"
+            after = next((other for other in titles[position:] if other), "forward")
+            titles[position] = after if before == "check" and after != "update" else before
+    return titles
 
 
 def clipped(line: str, source: str) -> str:

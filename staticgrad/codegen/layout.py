@@ -22,16 +22,19 @@ def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
         return [line]
     if all(len(split(value, operators)) == 1 for operators in OPERATORS) and value.endswith(")"):
         # one call
-        first, *rest = broken(value, depth)
+        first, *rest = broken(value, depth, reserved=len(line) - len(margin + value))
         return [f"{margin}{target} {operator} {first.lstrip()}", *rest]
     inner = broken(value, depth + 1)
     return [f"{margin}{target} {operator} (", *inner, f"{margin})"]
 
 
-def broken(text: str, depth: int) -> list[str]:
-    """An expression in lines that fit: at its loosest operators, or at a call's arguments."""
+def broken(text: str, depth: int, reserved: int = 0) -> list[str]:
+    """An expression in lines that fit, broken at its loosest operators, or at a call's arguments.
+
+    ``reserved`` is the room taken on the first line by what stands before the expression.
+    """
     margin = INDENT * depth
-    if len(margin + text) <= WIDTH:
+    if len(margin + text) + reserved <= WIDTH:
         return [margin + text]
     for operators in OPERATORS:
         pieces = split(text, operators)

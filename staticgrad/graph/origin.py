@@ -23,6 +23,7 @@ from types import CodeType
 Assignment = tuple[tuple[int, int], tuple[int, int], str]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_DEMO = _PACKAGE + "demo.py"
 _scope: ContextVar[str] = ContextVar("staticgrad_scope", default="")
 
 
@@ -63,7 +64,7 @@ class Origin:
 def user_origin() -> Origin | None:
     """The innermost frame outside staticgrad, or None where there is none."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and is_internal(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     if frame is None:
         return None
@@ -71,6 +72,11 @@ def user_origin() -> Origin | None:
     return Origin(
         code.co_filename, frame.f_lineno, code.co_name, _scope.get(), code, frame.f_lasti
     )
+
+
+def is_internal(file: str) -> bool:
+    """Whether a file is no user's: staticgrad's own, but for its demo, or Python's machinery."""
+    return (file.startswith(_PACKAGE) and file != _DEMO) or file.startswith("<frozen")
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def absolute(x):
 
 @combining
 def sign(x):
-    """-1, 0 or 1; NaN for NaN, and a zero keeps its sign."""
+    """-1, 0 or 1; NaN for NaN."""
     if not x.is_float:
         return x if is_bool(x) else select(x > 0, 1, select(x < 0, x.literal(-1), 0))
-    return select(x > 0, 1.0, select(x < 0, -1.0, x))
+    return select(x > 0, 1.0, select(x < 0, -1.0, select(x == 0, 0.0, x)))

@@ -36,6 +36,8 @@ BIAS = {32: 127, 64: 1023}
 EXP_RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
 # expm1 is -1 below the first
 EXPM1_RANGE = {32: (-18.0, 89.0), 64: (-38.0, 710.0)}
+# expm1(x) is x below, and its halves may not be subnormal
+TINY = {32: 2.0**-25, 64: 2.0**-54}
 # tanh is 1 to the last bit from here on
 TANH_ONE = {32: 10.0, 64: 20.0}
 
@@ -71,7 +73,7 @@ def expm1(x):
     n, fraction = reduce(x, EXPM1_RANGE)
     # half of 2**n, which alone may overflow
     scale = power_of_two(n - 1, x.bits)
-    return select(x == 0.0, x, fma(scale, fraction, scale - 0.5) * 2.0)
+    return select(magnitude(x) < TINY[x.bits], x, fma(scale, fraction, scale - 0.5) * 2.0)
 
 
 @elementary

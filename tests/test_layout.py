@@ -1,0 +1,40 @@
+"""The rooms of the package: imports go one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent / "staticgrad"
+#: from the bottom to the top; a module imports from its own room and from those before it
+ROOMS = ["version", "graph", "ops", "show", "rewrite", "derive", "codegen", "runtime", "demo", "cli"]
+#: what generated code calls: nobody's business but its own
+LEAVES = ["kernels", "vectormath"]
+LONGEST_FILE = 450
+
+
+def imports(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        rooms |= {name.split(".")[1] for name in names if name.startswith("staticgrad.")}
+    return rooms
+
+
+def test_imports_go_downward() -> None:
+    for path in ROOT.rglob("*.py"):
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        used = imports(path) - {room}
+        if room in LEAVES:
+            assert not used, path
+        elif room in ROOMS:
+            below = ROOMS[: ROOMS.index(room)]
+            assert used <= set(below), f"{path} imports {used - set(below)}"
+        else:
+            assert room in ("__init__", "__main__"), path
+
+
+def test_files_can_be_read_in_a_sitting() -> None:
+    for path in ROOT.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= LONGEST_FILE, path

@@ -1,0 +1,108 @@
+"""The vectorised functions against mpmath, at special values, and in their types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from numba import njit
+
+from staticgrad import vectormath
+
+mpmath.mp.prec = 400
+RNG = np.random.default_rng(0)
+ONE = mpmath.mpf(1)
+#: name, exact function, intervals sampled in float32 and float64, largest error in ULP
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], list[tuple[float, float]], float]] = {
+    "exp": (mpmath.exp, [(-100, 88), (-1, 1)], 1.0),
+    "expm1": (mpmath.expm1, [(-20, 88), (-1, 1), (-1e-3, 1e-3)], 2.0),
+    "log": (mpmath.log, [(1e-30, 1e30), (0.5, 2), (0.999, 1.001)], 1.0),
+    "log2": (lambda x: mpmath.log(x, 2), [(1e-30, 1e30), (0.5, 2)], 2.0),
+    "log1p": (lambda x: mpmath.log(ONE + x), [(-0.99, 100), (-1e-3, 1e-3)], 2.0),
+    "tanh": (mpmath.tanh, [(-12, 12), (-1e-2, 1e-2)], 2.0),
+    "sigmoid": (lambda x: 1 / (1 + mpmath.exp(-x)), [(-80, 80), (-2, 2)], 2.0),
+    "softplus": (lambda x: mpmath.log(1 + mpmath.exp(x)), [(-80, 80), (-2, 2)], 2.0),
+    "log_sigmoid": (lambda x: -mpmath.log(1 + mpmath.exp(-x)), [(-80, 80), (-2, 2)], 2.0),
+    "digamma": (mpmath.digamma, [(2, 50)], 8.0),
+    "erf": (mpmath.erf, [(-3, 3)], 2.0),
+    "lgamma": (mpmath.loggamma, [(3, 50)], 4.0),
+    "rsqrt": (lambda x: 1 / mpmath.sqrt(x), [(1e-30, 1e30)], 1.5),
+}
+SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-310, -1e-310, 1e-42, 3e38, -3e38]
+
+
+def on_arrays(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    function = getattr(vectormath, name)
+
+    @njit(error_model="numpy")
+    def loop(source: np.ndarray, target: np.ndarray) -> None:
+        for i in range(source.size):
+            target[i] = function(source[i])
+
+    def call(source: np.ndarray) -> np.ndarray:
+        target = np.empty_like(source)
+        loop(source, target)
+        return target
+
+    return call
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_error_in_ulp(name: str, dtype: str) -> None:
+    exact, intervals, allowed = FUNCTIONS[name]
+    points = np.concatenate([RNG.uniform(*interval, 100) for interval in intervals]).astype(dtype)
+    results = on_arrays(name)(points)
+    for point, result in zip(points, results, strict=True):
+        reference = exact(mpmath.mpf(float(point)))
+        unit = mpmath.mpf(float(np.spacing(np.abs(np.dtype(dtype).type(float(reference))))))
+        error = abs(mpmath.mpf(float(result)) - reference) / unit
+        assert error <= allowed, f"{name}({point!r}) = {result!r}: {float(error):.2f} ULP"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "numpy_function"),
+    [("exp", np.exp), ("expm1", np.expm1), ("log", np.log), ("log2", np.log2), ("tanh", np.tanh),
+     ("log1p", np.log1p), ("sqrt", np.sqrt), ("floor", np.floor), ("absolute", np.abs),
+     ("sign", np.sign), ("sin", np.sin), ("cos", np.cos), ("atan", np.arctan)],
+)  # fmt: skip
+def test_special_values(name: str, numpy_function: Any, dtype: str) -> None:
+    with np.errstate(all="ignore"):
+        points = np.array(SPECIAL).astype(dtype)
+        expected = numpy_function(points)
+    got = on_arrays(name)(points)
+    np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(dtype).eps, atol=0)
+    zeros = points == 0
+    np.testing.assert_array_equal(np.signbit(got[zeros]), np.signbit(expected[zeros]))
+
+
+def test_subnormal_results_are_rounded_once() -> None:
+    for dtype, low, high in (("float32", -103.9, -87.4), ("float64", -745.1, -708.5)):
+        points = RNG.uniform(low, high, 300).astype(dtype)
+        exact = [float(mpmath.exp(mpmath.mpf(float(p)))) for p in points]
+        got = on_arrays("exp")(points)
+        smallest = np.finfo(dtype).smallest_subnormal
+        assert np.abs(got.astype("float64") - exact).max() <= 1.0 * float(smallest)
+
+
+def test_maximum_keeps_nan() -> None:
+    @njit
+    def pair(a: float, b: float) -> tuple[float, float]:
+        return vectormath_maximum(a, b), vectormath_minimum(a, b)
+
+    for a, b in ((np.nan, 1.0), (1.0, np.nan)):
+        assert np.isnan(pair(a, b)).all()
+    assert pair(2.0, -3.0) == (2.0, -3.0)
+
+
+vectormath_maximum, vectormath_minimum = vectormath.maximum, vectormath.minimum
+
+
+def test_literals_do_not_widen_float32() -> None:
+    for name in FUNCTIONS:
+        function = on_arrays(name)
+        assert function(np.ones(3, "float32")).dtype == np.float32
