@@ -1,0 +1,1 @@
+"""Benchmarks; each file says what it measures and how to run it."""
