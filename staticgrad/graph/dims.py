@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import sympy
+from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.str import StrPrinter
 
 Dim = int | sympy.Expr
 Shape = tuple[Dim, ...]
@@ -86,26 +88,19 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return tuple(result)
 
 
+class _PythonPrinter(StrPrinter):
+    """SymPy's ``floor(n/2)`` is Python's ``n // 2``."""
+
+    def _print_floor(self, expression: sympy.Expr) -> str:
+        numerator, denominator = sympy.fraction(sympy.together(expression.args[0]))
+        return f"({self.parenthesize(numerator, PRECEDENCE['Mul'])} // {denominator})"
+
+
 def format_dim(dim: Dim) -> str:
     """A dimension in Python syntax, for messages and generated code."""
     if isinstance(dim, int):
         return str(dim)
-    return sympy.sstr(dim, order="lex") if not dim.has(sympy.floor) else _format_floor(dim)
-
-
-def _format_floor(dim: sympy.Expr) -> str:
-    """SymPy's ``floor(n/2)`` is Python's ``n // 2``."""
-    replaced = dim
-    texts: dict[str, str] = {}
-    for position, term in enumerate(sorted(dim.atoms(sympy.floor), key=str)):
-        numerator, denominator = sympy.fraction(sympy.together(term.args[0]))
-        stand_in = sympy.Symbol(f"floor_{position}")
-        texts[stand_in.name] = f"(({numerator}) // {denominator})"
-        replaced = replaced.xreplace({term: stand_in})
-    text = sympy.sstr(replaced, order="lex")
-    for name, division in texts.items():
-        text = text.replace(name, division)
-    return text
+    return _PythonPrinter({"order": "lex"}).doprint(dim)
 
 
 def format_shape(shape: Shape) -> str:

@@ -15,7 +15,7 @@ from staticgrad.graph.dims import (
     format_dim,
     format_shape,
 )
-from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, broadcast, cast, normalize_axis
 from staticgrad.ops.diagonals import iota
 from staticgrad.ops.lowering import Index, Reader, Scalar
@@ -55,9 +55,7 @@ class Gather(Op):
         if not node.attrs["strict"] and not reader.in_memory(source):
             # a negative index counts from the end; memory does that by itself
             place = [
-                at if is_position(item) else reader.subscript(
-                    (f"({at} % {reader.integer(size)[0]})", 100)
-                )
+                at if is_position(item) else reader.subscript(from_the_end(at, size, reader))
                 for at, item, size in zip(place, indices, source.shape, strict=False)
             ]  # fmt: skip
         return reader.read(source, (*place, *index[rank:]))
@@ -110,6 +108,12 @@ def is_position(node: Node) -> bool:
     while node.op.name == "broadcast_to":
         node = node.inputs[0]
     return node.op.name == "iota"
+
+
+def from_the_end(index: Any, size: Dim, reader: Reader) -> Scalar:
+    """An index that may be negative, as one that is not."""
+    text, precedence = reader.integer(size)
+    return f"({index} % {text if precedence == ATOM else f'({text})'})", ATOM
 
 
 def subscript(node: Node, index: Index, reader: Reader) -> Any:

@@ -56,4 +56,6 @@ def ternary(condition: Sequence[str], taken: Scalar, other: Scalar) -> Scalar:
     read out of bounds. Conditions are joined by ``and``; none at all is always true."""
     if not condition:
         return taken
-    return f"{taken[0]} if {' and '.join(condition)} else {other[0]}", 0
+    # a choice inside the condition's branch keeps its parentheses, one after "else" needs none
+    text = taken[0] if taken[1] > 0 else f"({taken[0]})"
+    return f"{text} if {' and '.join(condition)} else {other[0]}", 0

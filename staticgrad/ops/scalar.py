@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.special as special
 import sympy
 
 from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, make_node
@@ -320,18 +319,31 @@ hypot = elementwise(
 
 # ---- special functions ---------------------------------------------------------------------------
 
+
+def _special(name: str) -> Callable[..., Any]:
+    """A function of scipy.special, which takes a quarter of a second to import, so at the call."""
+
+    def call(*arrays: Any) -> Any:
+        import scipy.special
+
+        return getattr(scipy.special, name)(*arrays)
+
+    return call
+
+
+
 erf = elementwise(
-    "erf", sympy.erf(x), call="erf", numpy=special.erf, stands_for=sympy.erf, flops=20
+    "erf", sympy.erf(x), call="erf", numpy=_special("erf"), stands_for=sympy.erf, flops=20
 )
 erfc = elementwise(
-    "erfc", sympy.erfc(x), call="erfc", numpy=special.erfc, stands_for=sympy.erfc, flops=20
+    "erfc", sympy.erfc(x), call="erfc", numpy=_special("erfc"), stands_for=sympy.erfc, flops=20
 )
 _order = sympy.Symbol("order", integer=True)
 
 
 def _polygamma(x: Any, order: int) -> Any:
     x = np.asarray(x)
-    return special.polygamma(order, x.astype("float64")).astype(x.dtype)[()]
+    return _special("polygamma")(order, x.astype("float64")).astype(x.dtype)[()]
 
 
 # polygamma(order, x) is the derivative of order `order` of digamma(x)
@@ -342,11 +354,11 @@ _polygamma_op = elementwise(
 )  # fmt: skip
 digamma = elementwise(
     "digamma", sympy.polygamma(0, x), sympy.polygamma(1, x), call="digamma",
-    numpy=special.digamma, stands_for=sympy.digamma, flops=40, domain=(0.3, 4.0),
+    numpy=_special("digamma"), stands_for=sympy.digamma, flops=40, domain=(0.3, 4.0),
     doc="The logarithmic derivative of the gamma function.",
 )  # fmt: skip
 lgamma = elementwise(
-    "lgamma", sympy.loggamma(x), digamma.head(x), call="lgamma", numpy=special.gammaln,
+    "lgamma", sympy.loggamma(x), digamma.head(x), call="lgamma", numpy=_special("gammaln"),
     stands_for=sympy.loggamma, flops=40, domain=(0.3, 4.0),
     doc="The logarithm of the absolute value of the gamma function.",
 )  # fmt: skip
@@ -366,7 +378,7 @@ def polygamma(n: int, x: Any) -> Node:
 
 sigmoid = elementwise(
     "sigmoid", 1 / (1 + sympy.exp(-x)), sympy.Mul(out, 1 - out, evaluate=False), call="sigmoid",
-    numpy=special.expit, flops=12,
+    numpy=_special("expit"), flops=12,
 )  # fmt: skip
 softplus = elementwise(
     "softplus", sympy.log(1 + sympy.exp(x)), sigmoid.head(x), call="softplus",

@@ -18,7 +18,7 @@ from staticgrad.ops.contraction import contract, parse
 from staticgrad.ops.convert import broadcast
 from staticgrad.ops.elementwise import scalar_value
 from staticgrad.ops.movement import PERMUTE, Reshape, inverse, permute, reshape_to
-from staticgrad.ops.slicing import SLICE
+from staticgrad.ops.slicing import EMBED, SLICE
 from staticgrad.rewrite.rules import RuleSet
 
 SIMPLIFY = RuleSet()
@@ -218,14 +218,30 @@ def _double_slice(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.op is not SLICE:
         return None
-    outer, inner = node.attrs, source.attrs
+    return make_node(SLICE, [source.inputs[0]], composed(node.attrs, source.attrs, node.shape))
+
+
+def composed(first: Any, second: Any, shape: Any) -> dict[str, Any]:
+    """The map ``start + step * position`` of ``first`` followed by that of ``second``."""
     starts = tuple(
-        a + step * b
-        for a, step, b in zip(inner["starts"], inner["steps"], outer["starts"], strict=True)
+        start + step * position
+        for start, step, position in zip(
+            second["starts"], second["steps"], first["starts"], strict=True
+        )
     )
-    steps = tuple(a * b for a, b in zip(inner["steps"], outer["steps"], strict=True))
-    attrs = {"starts": starts, "steps": steps, "shape": node.shape}
-    return make_node(SLICE, [source.inputs[0]], attrs)
+    steps = tuple(a * b for a, b in zip(first["steps"], second["steps"], strict=True))
+    return {"starts": starts, "steps": steps, "shape": shape}
+
+
+@rule("embed(embed(x)) -> embed(x)", "moves nothing", "embed",
+      example=lambda x: make_node(EMBED, [
+          make_node(EMBED, [x], {"starts": (1, 0), "steps": (1, 2), "shape": (5, 8)})
+      ], {"starts": (0, 8), "steps": (2, -1), "shape": (10, 9)}))  # fmt: skip
+def _double_embed(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.op is not EMBED:
+        return None
+    return make_node(EMBED, [source.inputs[0]], composed(source.attrs, node.attrs, node.shape))
 
 
 @rule("sum over axes of length one -> reshape", "adds nothing", "sum prod max min",

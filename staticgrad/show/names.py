@@ -6,6 +6,7 @@ model gives the same code.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -87,7 +88,9 @@ def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
     if node.op.name not in JOINING:
         words = [base, *words]
     joined = "_".join(words)
-    return joined if words and len(joined) <= LONGEST_NAME else base
+    if words and len(joined) <= LONGEST_NAME:
+        return joined
+    return f"{base}_value" if hasattr(builtins, base) else base
 
 
 def _has_words(node: Node) -> bool:
