@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def initial() -> list[Any]:
 
     rng = np.random.default_rng(1)
     parameters = []
-    for rows, columns in zip(LAYERS[:-1], LAYERS[1:], strict=True):
+    for rows, columns in pairwise(LAYERS):
         parameters.append((rng.standard_normal((rows, columns)) / rows**0.5).astype("float32"))
         parameters.append(np.zeros(columns, "float32"))
     return parameters
@@ -137,7 +138,7 @@ def torch_step(values: list[Any]) -> Callable[[Any, Any], Any]:
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    linear = [torch.nn.Linear(a, b) for a, b in zip(LAYERS[:-1], LAYERS[1:], strict=True)]
+    linear = [torch.nn.Linear(a, b) for a, b in pairwise(LAYERS)]
     with torch.no_grad():
         for layer, W, b in zip(linear, values[0::2], values[1::2], strict=True):
             layer.weight.copy_(torch.tensor(W.T))
@@ -197,8 +198,7 @@ def pytensor_step(values: list[Any]) -> Callable[[Any, Any], Any]:
     gradients = pytensor.grad(loss, parameters)
     rate = pt.constant(RATE, dtype="float32")
     updates = [(p, p - rate * g) for p, g in zip(parameters, gradients, strict=True)]
-    function = pytensor.function([x, y], loss, updates=updates, mode="NUMBA", trust_input=True)
-    return function
+    return pytensor.function([x, y], loss, updates=updates, mode="NUMBA", trust_input=True)
 
 
 PEERS: dict[str, tuple[str, Callable[[list[Any]], Callable[[Any, Any], Any]]]] = {

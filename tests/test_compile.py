@@ -101,7 +101,8 @@ def test_empty_batches_and_growing_ones() -> None:
     model = classifier()
     f = sg.compile([model["x"], model["y"]], [model["loss"], sg.grad(model["loss"], model["W1"])])
     loss, gradient = f(*batch(0))
-    assert np.isnan(loss) and np.isnan(gradient).all() or (gradient == 0).all()
+    # the mean of no elements, as in NumPy; the sums over no rows are zero
+    assert np.isnan(loss) and not gradient.any()
     for size in (1, 300, 2, 299):
         x, y = batch(size)
         expected = sg.evaluate(model["loss"], {model["x"]: x, model["y"]: y})
@@ -148,7 +149,7 @@ def test_scalars_may_be_python_numbers() -> None:
     x = sg.placeholder("x", ())
     n = sg.placeholder("n", (), dtype="int64")
     f = sg.compile([x, n], x * n)
-    assert f(2.5, 4) == 10.0 and f(2.5, 4).dtype == np.float64 or f(2.5, 4).dtype == np.float32
+    assert f(2.5, 4) == 10.0 and f(2.5, 4).dtype == (x * n).dtype
     with pytest.raises(TypeError, match="n was declared as int64"):
         f(2.5, 4.5)
 

@@ -15,7 +15,7 @@ from staticgrad.codegen.schedule import schedule
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.pipeline import rewrite
-from staticgrad.show.names import assign_names, name_results
+from staticgrad.show.names import Names, name_results
 
 #: after the graph passes (``staticgrad.rewrite.pipeline.GRAPH_PASSES``) and scheduling
 LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
@@ -45,7 +45,7 @@ def generate(graph: Graph, name: str) -> Generated:
     nodes = [*leaves, *order]
     dims = {str(s) for node in nodes for d in node.shape if not isinstance(d, int)
             for s in d.free_symbols}  # fmt: skip
-    names = assign_names(nodes, reserved=RESERVED | dims | {name})
+    names = Names(nodes, reserved=RESERVED | dims | {name})
     program = schedule(graph, names)
     for step in LOOP_PASSES:
         program = step(program)

@@ -130,7 +130,8 @@ class Scheduler:
         return buffer
 
     def _buffer(self, name: str, node: Node, kind: str, shape: Any = None) -> Buffer:
-        taken = {buffer.name for buffer in self.all}
+        # accumulators get their names later, around those of all others
+        taken = {buffer.name for buffer in self.all if buffer.finishes_in is None}
         while name in taken:
             name += "_"
         buffer = Buffer(name, node.dtype, node.shape if shape is None else shape, kind, node)

@@ -9,6 +9,7 @@ of it that does not overflow or cancel), written out in primitives.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -66,12 +67,20 @@ class Elementwise(Op):
         self.computed = formula if computed is None else computed
         self.flops = flops
         self.__doc__ = doc
-        if derivative is None:
-            derivative = tuple(sympy.diff(formula, argument) for argument in self.arguments)
-        self.derivative = derivative if isinstance(derivative, tuple) else (derivative,)
-        if len(self.derivative) != arity:
+        if derivative is not None and not isinstance(derivative, tuple):
+            derivative = (derivative,)
+        self._given: tuple[Any, ...] | None = derivative
+        if derivative is not None and len(derivative) != arity:
             raise ValueError(f"op {name} takes {arity} arguments: give a derivative for each")
         self.head = _head(self)
+
+    @functools.cached_property
+    def derivative(self) -> tuple[Any, ...]:
+        """The partial derivatives, as declared or else from SymPy: when first asked for, since all
+        of them together would double the time that the package takes to import."""
+        if self._given is not None:
+            return self._given
+        return tuple(sympy.diff(self.formula, argument) for argument in self.arguments)
 
     @property
     def primitive(self) -> bool:

@@ -6,19 +6,21 @@ model gives the same code.
 
 from __future__ import annotations
 
-import builtins
 import keyword
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
 
 #: a derived name longer than this is cut down to the op's
-LONGEST_NAME = 24
+LONGEST_NAME = 20
 #: what a value is called after, where the op's own name says little
 JOINING = frozenset({"contract", "gemm", "add", "subtract", "multiply", "divide"})
 INVISIBLE = frozenset({"broadcast_to", "reshape", "astype", "stop_gradient"})
+#: in the place of an op's name alone, which stands for the function
+PLAIN_NAMES = {"sum": "total", "max": "largest", "min": "smallest", "prod": "product",
+               "exp": "exponential", "log": "logarithm", "abs": "magnitude"}  # fmt: skip
 OP_NAMES = {"contract": "product", "gemm": "product", "astype": "cast", "slice": "part"}
 
 
@@ -40,23 +42,33 @@ def name_results(roots: Iterable[Node]) -> None:
         node.name = node.origin.target
 
 
-def assign_names(nodes: Sequence[Node], reserved: Collection[str] = ()) -> dict[Node, str]:
-    """A unique Python identifier for each node; ``nodes`` are in topological order.
+class Names(dict[Node, str]):
+    """A unique Python identifier for each node that is asked for.
 
-    In order of preference: the name given or inferred; ``d_`` and the primal's name for an adjoint;
-    the op's name with that of its first named input. Clashes are numbered.
+    In order of preference: the name given or inferred, which are all taken first; ``d_`` and the
+    primal's name for an adjoint; what the node computes. Clashes are numbered.
     """
-    taken = set(reserved)
-    names: dict[Node, str] = {}
-    own: list[Node] = []
-    derived: list[Node] = []
-    for node in nodes:
-        (own if node.name is not None else derived).append(node)
-    for node in own:
-        names[node] = _unique(identifier(node.name or ""), taken)
-    for node in derived:
-        names[node] = _unique(_derived(node, names), taken)
-    return names
+
+    def __init__(self, nodes: Iterable[Node], reserved: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._taken = set(reserved)
+        for node in nodes:
+            if node.name is not None:
+                self[node] = self._unique(identifier(node.name))
+
+    def __missing__(self, node: Node) -> str:
+        base = adjoint_name(node) or describe(node, self)
+        if base in self._taken:
+            base = PLAIN_NAMES.get(base, base)
+        self[node] = self._unique(identifier(base))
+        return self[node]
+
+    def _unique(self, name: str) -> str:
+        result, number = name, 2
+        while result in self._taken:
+            result, number = f"{name}_{number}", number + 1
+        self._taken.add(result)
+        return result
 
 
 def adjoint_name(node: Node) -> str | None:
@@ -90,7 +102,7 @@ def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
     joined = "_".join(words)
     if words and len(joined) <= LONGEST_NAME:
         return joined
-    return f"{base}_value" if hasattr(builtins, base) else base
+    return PLAIN_NAMES.get(base, base)
 
 
 def _has_words(node: Node) -> bool:
@@ -100,24 +112,9 @@ def _has_words(node: Node) -> bool:
     return node.name is not None or bool(node.inputs) or node.op.name == "parameter"
 
 
-def _derived(node: Node, names: dict[Node, str]) -> str:
-    adjoint = adjoint_name(node)
-    if adjoint is not None:
-        return identifier(adjoint)
-    return identifier(describe(node, names))
-
-
 def identifier(name: str) -> str:
     """``name`` as a Python identifier: dots of a module path become underscores."""
     cleaned = re.sub(r"\W", "_", name)
     if not cleaned or cleaned[0].isdigit():
         cleaned = f"_{cleaned}"
     return f"{cleaned}_" if keyword.iskeyword(cleaned) else cleaned
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    result, number = name, 2
-    while result in taken:
-        result, number = f"{name}_{number}", number + 1
-    taken.add(result)
-    return result

@@ -8,7 +8,7 @@ from typing import Any
 from staticgrad.graph.node import ATOM, Node
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.table import method
-from staticgrad.show.names import adjoint_name, assign_names, name_results
+from staticgrad.show.names import Names, adjoint_name, name_results
 
 #: a subexpression used more than once gets a line of its own from this many operations on
 SHARED_SIZE = 3
@@ -60,7 +60,8 @@ def _let_bound(root: Node, order: Sequence[Node]) -> list[Node]:
 
 
 def _line_names(lines: Sequence[Node]) -> dict[Node, str]:
-    return assign_names(lines, reserved=())
+    names = Names(lines)
+    return {node: names[node] for node in lines}
 
 
 def _texts(
@@ -84,7 +85,7 @@ def show(nodes: Node | Sequence[Node], file: Any = None) -> str:
     roots = [nodes] if isinstance(nodes, Node) else list(nodes)
     name_results(roots)
     order = topological(roots)
-    names = assign_names(order, reserved=())
+    names = Names(order)
     hidden = {node for node in order if node.op.name in ("broadcast_to", "constant", "size")
               and node.name is None}  # fmt: skip
     texts: dict[Node, tuple[str, int]] = {}

@@ -1,0 +1,41 @@
+"""The README's example runs, and what it shows is what is generated."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import staticgrad as sg
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def block(first: str) -> str:
+    blocks = re.findall(r"```\w*\n(.*?)```", README, flags=re.DOTALL)
+    return next(text for text in blocks if text.startswith(first))
+
+
+def test_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = block("import numpy")
+    script = tmp_path / "example.py"
+    script.write_text(source)
+    names: dict[str, object] = {}
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(compile(source, str(script), "exec"), names)
+    step = names["step"]
+    assert isinstance(step, sg.CompiledFunction)
+    assert block("x.T @") in output.getvalue()
+    assert (tmp_path / "step.py").exists()
+
+    def without_origins(text: str) -> str:
+        return re.sub(r"  \[[^\]]*\]$", "", text, flags=re.MULTILINE)
+
+    assert without_origins(block("    # x_W = ")) in without_origins(step.source)
+    losses = [float(line) for line in output.getvalue().splitlines() if re.match(r"\d\.\d+$", line)]
+    assert len(losses) == 3 and losses[0] > losses[1] > losses[2]
