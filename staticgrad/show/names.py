@@ -37,7 +37,9 @@ def name_results(roots: Iterable[Node]) -> None:
             continue
         if node.op.name in ("constant", "size", "broadcast_to"):
             continue
-        if any(taker.origin == node.origin for taker in takers[node]):
+        if any(
+            taker.adjoint_of is None and taker.origin == node.origin for taker in takers[node]
+        ):
             continue
         node.name = node.origin.target
 

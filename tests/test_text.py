@@ -1,0 +1,70 @@
+"""What is printed: formulas, graphs, names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import staticgrad as sg
+
+x = sg.placeholder("x", ("batch", 3), "float64")
+W = sg.parameter(np.ones((3, 2)), name="W")
+
+
+def test_formulas() -> None:
+    assert str(x + 1.0) == "x + 1.0"
+    assert str((x + 1.0) * 2.0) == "(x + 1.0) * 2.0"
+    assert str(-(x ** 2.0)) in ("-square(x)", "-x ** 2.0", "-(x ** 2.0)")
+    assert str(x - (x - 1.0)) == "x - (x - 1.0)"
+    assert str(x @ W) == "x @ W"
+    assert str(sg.sum(x, axis=0)) == "sum(x, axis=0)"
+    assert str(x.T) == "x.T"
+    assert str(x[:, 1:]) == "x[:, 1:]"
+
+
+def test_formulas_can_be_read_back() -> None:
+    """What is printed of elementwise arithmetic is the expression itself, in Python."""
+    rng = np.random.default_rng(0)
+    a, b = sg.placeholder("a", (4,), "float64"), sg.placeholder("b", (4,), "float64")
+    values = {"a": rng.uniform(0.5, 2, 4), "b": rng.uniform(0.5, 2, 4)}
+    functions = {"exp": np.exp, "sqrt": np.sqrt, "square": np.square, "power": np.power}
+    for node in (
+        (a + b) * (a - b) / (a * b), a - (b - a) - b, a / (b / a), -(a + b) * 2.0,
+        sg.exp(a * b - 1.0) / sg.sqrt(a + b), (a * b + 1.0) ** (b / 2.0), 1.0 / (a + 1.0 / b),
+    ):  # fmt: skip
+        text = str(node).splitlines()[0]
+        expected = sg.evaluate(node, {a: values["a"], b: values["b"]})
+        np.testing.assert_allclose(eval(text, functions, values), expected, rtol=1e-14)
+
+
+def test_names_come_from_assignments() -> None:
+    hidden = sg.tanh(x @ W)
+    total = sg.sum(hidden * hidden)
+    gradient = sg.grad(total, W)
+    f = sg.compile(x, [total, gradient])
+    assert f.name == "f"
+    assert "hidden[" in f.source and "d_W[" in f.source
+    assert "hidden" in str(gradient)
+
+
+def test_names_are_given_by_the_user_first() -> None:
+    node = (x * 2.0).named("doubled")
+    assert node.name == "doubled"
+    assert "doubled" in str(node + 1.0)
+
+
+def test_show() -> None:
+    hidden = sg.tanh(x @ W)
+    text = sg.show(hidden)
+    lines = text.splitlines()
+    assert lines[0].split()[:2] == ["x", "float64(batch,"]
+    assert "tanh(" in text and "test_text.py" in text
+
+
+def test_one_model_gives_the_same_code_every_time() -> None:
+    def declare() -> str:
+        v = sg.placeholder("v", ("n",), "float64")
+        w = sg.parameter(np.ones(()), name="w")
+        loss = sg.mean(sg.softplus(v * w))
+        return sg.compile(v, [loss, sg.grad(loss, w)], name="same").source
+
+    assert declare() == declare()
