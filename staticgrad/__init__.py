@@ -4,8 +4,8 @@ from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import name_scope
+from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
-from staticgrad.ops.public import __all__ as _op_names
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
 from staticgrad.show.text import show
@@ -27,5 +27,5 @@ __all__ = [
     "placeholder",
     "show",
     "value_and_grad",
-    *_op_names,
 ]
+__all__ += _public.__all__

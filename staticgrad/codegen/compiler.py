@@ -12,6 +12,7 @@ from staticgrad.codegen.header import header
 from staticgrad.codegen.plan import plan
 from staticgrad.codegen.program import Program
 from staticgrad.codegen.schedule import schedule
+from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.pipeline import rewrite
@@ -43,8 +44,7 @@ def generate(graph: Graph, name: str) -> Generated:
     seen = set(order)
     leaves = [leaf for leaf in (*graph.inputs, *(p for p, _ in graph.updates)) if leaf not in seen]
     nodes = [*leaves, *order]
-    dims = {str(s) for node in nodes for d in node.shape if not isinstance(d, int)
-            for s in d.free_symbols}  # fmt: skip
+    dims = {str(symbol) for node in nodes for symbol in symbols_of(node.shape)}
     names = Names(nodes, reserved=RESERVED | dims | {name})
     program = schedule(graph, names)
     for step in LOOP_PASSES:

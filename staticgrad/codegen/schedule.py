@@ -9,6 +9,7 @@ import sympy
 
 from staticgrad.codegen.program import ACCUMULATORS, Access, Buffer, Call, Program, Statement
 from staticgrad.codegen.reader import ElementReader
+from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.elementwise import Elementwise
@@ -349,8 +350,8 @@ class Scheduler:
     def _updates(self) -> None:
         """Updates come after everything else, and see the old values of all parameters: a new value
         that would disturb another update is computed beside its parameter, and copied at the end."""
-        direct: list[tuple[Node, Node, Any]] = []
-        copies: list[tuple[Node, Node, Any]] = []
+        direct: list[tuple[Parameter, Node, Any]] = []
+        copies: list[tuple[Parameter, Node, Any]] = []
         for position, (parameter, value) in enumerate(self.graph.updates):
             if value is parameter:
                 continue

@@ -29,7 +29,7 @@ def wrap(context, builder, kind, address, shape, shape_type):
     ]
     data_type = context.get_data_type(kind.dtype)
     itemsize = context.get_constant(types.intp, context.get_abi_sizeof(data_type))
-    strides = []
+    strides: list[ir.Value] = []
     stride = itemsize
     for size in reversed(sizes):
         strides.insert(0, stride)

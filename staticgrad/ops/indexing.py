@@ -262,15 +262,15 @@ def slice_bounds(item: slice, dim: Dim) -> tuple[Dim, int, Dim]:
         start, stop, step = item.indices(dim)
         return start if len(range(start, stop, step)) else 0, step, len(range(start, stop, step))
 
-    def bound(value: int) -> Any:
+    def from_start(value: int) -> Any:
         return value if value >= 0 else dim + value
 
     if step > 0:
-        start = 0 if item.start is None else bound(item.start)
-        stop = dim if item.stop is None else bound(item.stop)
+        start = 0 if item.start is None else from_start(item.start)
+        stop = dim if item.stop is None else from_start(item.stop)
     else:
-        start = dim - 1 if item.start is None else bound(item.start)
-        stop = -1 if item.stop is None else bound(item.stop)
+        start = dim - 1 if item.start is None else from_start(item.start)
+        stop = -1 if item.stop is None else from_start(item.stop)
     from_front = item.stop is not None and item.stop >= 0 and step > 0
     if from_front and not (item.start is not None and item.start >= 0 and item.start >= item.stop):
         raise ValueError(

@@ -134,7 +134,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Node]:
         size = node.shape[position]
         if isinstance(indices_or_sections, (int, np.integer)):
             count = int(indices_or_sections)
-            part = canonical(size / count) if not isinstance(size, int) else size // count
+            part: Any = canonical(size / count) if not isinstance(size, int) else size // count
             if isinstance(size, int) and size % count:
                 raise ValueError(f"{size} elements do not split into {count} equal parts")
             if not isinstance(size, int) and not part.is_integer:

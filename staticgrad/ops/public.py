@@ -82,4 +82,17 @@ from staticgrad.ops.scan import cumsum
 from staticgrad.ops.slicing import flip
 from staticgrad.ops.statistics import argmax, argmin, logsumexp, mean, norm, std, var
 
-__all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]
+__all__ = [
+    "abs", "acos", "add", "argmax", "argmin", "asin", "astype", "atan", "atan2", "broadcast_to",
+    "clip", "concat", "cos", "cosh", "cross_entropy", "cumsum", "diagonal", "digamma", "divide",
+    "einsum", "elu", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "flip", "floor",
+    "floor_divide", "gelu", "greater", "greater_equal", "hypot", "isnan", "leaky_relu", "less",
+    "less_equal", "lgamma", "log", "log1p", "log2", "log_sigmoid", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul",
+    "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "mse_loss", "multiply",
+    "negative", "norm", "not_equal", "one_hot", "outer", "pad", "permute_dims", "polygamma", "pow",
+    "prod", "relu", "remainder", "reshape", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin",
+    "sinh", "softmax", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "stop_gradient", "subtract", "sum", "take", "take_along_axis", "tan", "tanh", "tensordot",
+    "tril", "triu", "var", "vecdot", "where",
+]  # fmt: skip

@@ -44,8 +44,8 @@ class Value:
         return Value(self.builder, ir.Constant(self.type, number))
 
     def instruction(self, name, *operands, **keywords):
-        operands = [self.literal(operand).value for operand in operands]
-        return Value(self.builder, getattr(self.builder, name)(self.value, *operands, **keywords))
+        values = [self.literal(operand).value for operand in operands]
+        return Value(self.builder, getattr(self.builder, name)(self.value, *values, **keywords))
 
     def arithmetic(self, name, other):
         return self.instruction("f" + name if self.is_float else name, other)
@@ -101,7 +101,7 @@ class Value:
     def __ne__(self, other):
         return self.compare("!=", other)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # == makes a comparison, as in NumPy
 
     def __and__(self, other):
         return self.instruction("and_", other)
