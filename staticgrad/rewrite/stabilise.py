@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from staticgrad.graph.node import Node, make_node
 from staticgrad.graph.traverse import interning_key
-from staticgrad.ops import scalar
+from staticgrad.ops import activations, scalar
 from staticgrad.ops.losses import LOG_SOFTMAX, SOFTMAX
 from staticgrad.ops.movement import reshape_to
 from staticgrad.ops.reduction import sum as reduce
@@ -60,14 +60,14 @@ def one_plus(node: Node) -> Node | None:
       example=lambda x: scalar.log(1.0 + scalar.exp(x)), hard=(100.0, 1000.0, -100.0))  # fmt: skip
 def _softplus(node: Node) -> Node | None:
     rest = one_plus(node.inputs[0])
-    return scalar.softplus(rest.inputs[0]) if rest is not None and rest.op.name == "exp" else None
+    return activations.softplus(rest.inputs[0]) if rest is not None and rest.op.name == "exp" else None
 
 
 @rule("log1p(exp(x)) -> softplus(x)", "exp overflows above 88", "log1p",
       example=lambda x: scalar.log1p(scalar.exp(x)), hard=(100.0, 1000.0))  # fmt: skip
 def _softplus_log1p(node: Node) -> Node | None:
     (source,) = node.inputs
-    return scalar.softplus(source.inputs[0]) if source.op.name == "exp" else None
+    return activations.softplus(source.inputs[0]) if source.op.name == "exp" else None
 
 
 @rule("log(exp(x) + exp(y)) -> logaddexp(x, y)", "exp overflows above 88", "log",
@@ -78,7 +78,7 @@ def _logaddexp(node: Node) -> Node | None:
     if total.op.name != "add" or any(item.op.name != "exp" for item in total.inputs):
         return None
     a, b = total.inputs
-    return scalar.logaddexp(a.inputs[0], b.inputs[0])
+    return activations.logaddexp(a.inputs[0], b.inputs[0])
 
 
 @rule("log(1 + x) -> log1p(x)", "1 + x loses the digits of a small x", "log",
@@ -109,19 +109,19 @@ def _expm1(node: Node) -> Node | None:
 
 
 @rule("-softplus(-x) -> log_sigmoid(x)", "one function instead of three", "negative",
-      example=lambda x: -scalar.softplus(-x), hard=(100.0, -100.0))  # fmt: skip
+      example=lambda x: -activations.softplus(-x), hard=(100.0, -100.0))  # fmt: skip
 def _log_sigmoid(node: Node) -> Node | None:
     (source,) = node.inputs
     if source.op.name == "softplus" and source.inputs[0].op.name == "negative":
-        return scalar.log_sigmoid(source.inputs[0].inputs[0])
+        return activations.log_sigmoid(source.inputs[0].inputs[0])
     return None
 
 
 @rule("log(sigmoid(x)) -> log_sigmoid(x)", "sigmoid underflows below -88", "log",
-      example=lambda x: scalar.log(scalar.sigmoid(x)), hard=(-100.0, -1000.0, 100.0))  # fmt: skip
+      example=lambda x: scalar.log(activations.sigmoid(x)), hard=(-100.0, -1000.0, 100.0))  # fmt: skip
 def _log_of_sigmoid(node: Node) -> Node | None:
     (source,) = node.inputs
-    return scalar.log_sigmoid(source.inputs[0]) if source.op.name == "sigmoid" else None
+    return activations.log_sigmoid(source.inputs[0]) if source.op.name == "sigmoid" else None
 
 
 @rule("1 / (1 + exp(-x)) -> sigmoid(x)", "its derivative would be inf / inf", "divide",
@@ -133,7 +133,7 @@ def _sigmoid(node: Node) -> Node | None:
         return None
     (argument,) = rest.inputs
     inner = argument.inputs[0] if argument.op.name == "negative" else scalar.negative(argument)
-    return scalar.sigmoid(inner)
+    return activations.sigmoid(inner)
 
 
 @rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf above 88", "divide",
@@ -143,15 +143,15 @@ def _sigmoid_of_exp(node: Node) -> Node | None:
     rest = one_plus(bottom)
     if rest is None or top.op.name != "exp" or not same(top, rest):
         return None
-    return scalar.sigmoid(top.inputs[0])
+    return activations.sigmoid(top.inputs[0])
 
 
 @rule("1 - sigmoid(x) -> sigmoid(-x)", "1 - sigmoid(x) cancels for large x", "subtract",
-      example=lambda x: 1.0 - scalar.sigmoid(x), hard=(50.0, 100.0))  # fmt: skip
+      example=lambda x: 1.0 - activations.sigmoid(x), hard=(50.0, 100.0))  # fmt: skip
 def _complement(node: Node) -> Node | None:
     a, b = node.inputs
     if is_value(a, 1) and b.op.name == "sigmoid":
-        return scalar.sigmoid(scalar.negative(b.inputs[0]))
+        return activations.sigmoid(scalar.negative(b.inputs[0]))
     return None
 
 
