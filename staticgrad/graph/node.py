@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Shape, format_shape
+from staticgrad.graph.dims import Dim, Shape, format_shape, product
 from staticgrad.graph.methods import FUNCTIONS, ArrayMethods
 from staticgrad.graph.origin import Origin, user_origin
 
@@ -147,6 +147,11 @@ class Node(ArrayMethods):
     @property
     def ndim(self) -> int:
         return len(self.type.shape)
+
+    @property
+    def size(self) -> Dim:
+        """The number of elements: an integer, or an expression of the named dimensions."""
+        return product(self.shape)
 
     def named(self, name: str) -> Node:
         """Give the node a name for printing and for the generated code; returns the node itself."""

@@ -10,7 +10,7 @@ import numpy as np
 from staticgrad.graph.dims import Dim, product
 from staticgrad.graph.node import ATOM, Node, Op, TensorType, make_node
 from staticgrad.ops.contraction import parse
-from staticgrad.ops.convert import broadcast
+from staticgrad.ops.convert import broadcast, cast
 from staticgrad.ops.elementwise import PRODUCT, infix
 from staticgrad.ops.movement import permute, reshape_to
 from staticgrad.ops.reduction import reduce_sum
@@ -146,6 +146,7 @@ def _as_loops(
         )
 
     result = multiply(aligned(a, left), aligned(b, right))
-    result = reduce_sum(result, [order.index(c) for c in inner])
+    # sums of int32 are int64, products of matrices are not
+    result = cast(reduce_sum(result, [order.index(c) for c in inner]), a.dtype)
     kept = [c for c in order if c not in inner]
     return permute(result, [kept.index(c) for c in out])
