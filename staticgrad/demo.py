@@ -112,7 +112,7 @@ def demo(epochs: int, seed: int, quiet: bool) -> float:
         print("\nThe backward part of the generated code:\n")
         print(backward_part(step.source))
     print(f"\nThe generated code is at {step.path}")
-    compare(model, data, quiet)
+    compare(step, model, data, quiet)
     return accuracy
 
 
@@ -135,11 +135,12 @@ def backward_part(source: str) -> str:
     return "\n".join(lines[first:last]).rstrip()
 
 
-def compare(model: Classifier, data: Digits, quiet: bool) -> None:
+def compare(
+    step: Callable[..., Any], model: Classifier, data: Digits, quiet: bool
+) -> None:
     """Time the compiled step and the same graph executed op by op, on one batch, in turns."""
     from tqdm import trange
 
-    step = sg.compile(model.inputs, model.loss, updates=model.updates, name="digits_step")
     nodes = [model.loss, *model.updates.values()]
     arrays = data.images[:BATCH_SIZE], data.labels[:BATCH_SIZE]
     values = dict(zip(model.inputs, arrays, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,7 +11,7 @@ import sympy
 from staticgrad.codegen.layout import INDENT, WIDTH, assignment, broken
 from staticgrad.codegen.program import Buffer, Call, Loop, Program, Statement, statements
 from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
-from staticgrad.graph.dims import format_dim, format_shape, symbols_of
+from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 
@@ -355,9 +354,3 @@ def emit(program: Program, name: str, header: str) -> Generated:
         source, name, header, definition, types, math_names, kernels, functions,
         tuple(arguments), program,
     )  # fmt: skip
-
-
-def dimension_names(buffers: Iterable[Buffer]) -> list[str]:
-    """The named dimensions of some buffers, sorted."""
-    dims = [dim for buffer in buffers for dim in buffer.shape]
-    return sorted(str(symbol) for symbol in symbols_of(dims))

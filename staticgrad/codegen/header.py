@@ -1,21 +1,10 @@
-"""What stands at the top of a generated module: what it computes, of what, and at what cost."""
+"""What stands at the top of a generated module: what it computes, and of what."""
 
 from __future__ import annotations
 
 from staticgrad.codegen.program import Buffer, Program
-from staticgrad.graph.dims import format_dim, format_shape, product
-from staticgrad.graph.node import Node
-from staticgrad.graph.traverse import topological
+from staticgrad.graph.dims import format_shape
 from staticgrad.rewrite.graph import Graph
-
-
-def flops(node: Node) -> object:
-    """Floating-point operations of a node, as an expression of the named dimensions."""
-    if node.op.name == "gemm":
-        inner = node.inputs[0].shape[-2 if node.attrs["transpose_a"] else -1]
-        return 2 * product(node.shape) * inner
-    counted = node.inputs[0].shape if node.op.name in ("sum", "prod", "max", "min") else node.shape
-    return node.op.flops * product(counted)
 
 
 def header(graph: Graph, program: Program, name: str) -> str:
@@ -45,9 +34,3 @@ def header(graph: Graph, program: Program, name: str) -> str:
 
 def _described(buffer: Buffer) -> str:
     return f"{buffer.name}: {buffer.dtype}{format_shape(buffer.shape)}"
-
-
-def count_flops(graph: Graph) -> str:
-    """The operations of a lowered graph, for reports."""
-    total = sum((flops(node) for node in topological(graph.roots)), start=0)  # type: ignore
-    return format_dim(total)  # type: ignore[arg-type]

@@ -124,9 +124,6 @@ class Loop:
     body: list[Any] = field(default_factory=list)
 
 
-Item = Statement | Call | Loop
-
-
 def statements(items: list[Any] | Any) -> Iterator[Any]:
     """All statements and calls below ``items``, in order."""
     for item in items if isinstance(items, list) else [items]:

@@ -12,8 +12,6 @@ from staticgrad.show.names import Names, adjoint_name, name_results
 
 #: a subexpression used more than once gets a line of its own from this many operations on
 SHARED_SIZE = 3
-#: an expression longer than this is broken at its unnamed parts
-LONGEST_LINE = 96
 
 
 @method("format_node")

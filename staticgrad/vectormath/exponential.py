@@ -7,7 +7,7 @@ near-minimax (interpolation at Chebyshev nodes).
 
 import math
 
-from staticgrad.vectormath.logarithm import LN2_HIGH, LN2_LOW, log1p
+from staticgrad.vectormath.logarithm import FRACTION_BITS, LN2_HIGH, LN2_LOW, log1p
 from staticgrad.vectormath.straightline import (
     as_bits,
     as_float,
@@ -30,7 +30,6 @@ EXPONENTIAL = {
 }  # fmt: skip
 # added and taken off again, it rounds to an integer, which then stands in the lowest bits
 ROUNDER = {32: 1.5 * 2**23, 64: 1.5 * 2**52}
-MANTISSA = {32: 23, 64: 52}
 BIAS = {32: 127, 64: 1023}
 # exp is 0 below the first and infinite above the second
 EXP_RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
@@ -55,7 +54,7 @@ def reduce(x, limits):
 
 def power_of_two(n, bits):
     """2**n for an ``n`` that gives a normal number."""
-    return as_float((n + BIAS[bits]) << MANTISSA[bits])
+    return as_float((n + BIAS[bits]) << FRACTION_BITS[bits])
 
 
 @elementary

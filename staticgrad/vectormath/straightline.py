@@ -182,10 +182,6 @@ def copy_sign(x, sign):
     return call("llvm.copysign", x, sign)
 
 
-def is_nan(x):
-    return x != x
-
-
 def check_floats(name, arguments):
     if arguments[0] not in (types.float32, types.float64) or len(set(arguments)) > 1:
         described = ", ".join(str(argument) for argument in arguments)
