@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 import staticgrad as sg
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -39,3 +41,9 @@ def test_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_origins(block("    # x_W = ")) in without_origins(step.source)
     losses = [float(line) for line in output.getvalue().splitlines() if re.match(r"\d\.\d+$", line)]
     assert len(losses) == 3 and losses[0] > losses[1] > losses[2]
+
+
+def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["picture.py", str(tmp_path / "picture.svg")])
+    runpy.run_path(str(EXAMPLES / "picture.py"))
+    assert (tmp_path / "picture.svg").read_text() == (EXAMPLES / "picture.svg").read_text()
