@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,10 @@ class ElementReader:
         text = format_dim(expression)
         atomic = expression.is_Symbol or text.isdigit()
         return text, ATOM if atomic else PRODUCT if expression.is_Mul else SUM
+
+    def call(self, function: str, arguments: Sequence[str]) -> str:
+        self.functions.add(function)
+        return f"{function}({', '.join(arguments)})"
 
     def subscript(self, scalar: Scalar) -> sympy.Expr:
         return sympy.Symbol(scalar[0], integer=True)

@@ -13,14 +13,14 @@ from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.elementwise import Elementwise
-from staticgrad.ops.indexing import is_position, subscript
+from staticgrad.ops.indexing import is_position
 from staticgrad.ops.movement import Reshape
 from staticgrad.ops.reduction import Reduction
 from staticgrad.rewrite.graph import Graph
 
 LEAVES = ("placeholder", "parameter", "constant", "size")
 #: ops with statements of their own; everything else can be said element by element
-OWN_LOOPS = ("gemm", "cumsum", "scatter_add", "sum", "prod", "max", "min")
+OWN_LOOPS = ("gemm", "cumsum", "scatter_add", "fold", "sum", "prod", "max", "min")
 #: an inlined expression with more operations than this gets a name, so that lines stay readable
 LONGEST_EXPRESSION = 7
 
@@ -180,7 +180,7 @@ class Scheduler:
             self.groups.append([Call(node, self._target(node), operands, transpose, section)])
         elif node.op.name == "cumsum":
             self._scan(node, section)
-        elif node.op.name == "scatter_add":
+        elif node.op.name in ("scatter_add", "fold"):
             self._scatter(node, section)
         elif isinstance(node.op, Reduction):
             self._reduce(node, section)
@@ -286,21 +286,19 @@ class Scheduler:
 
     def _scatter(self, node: Node, section: str) -> None:
         """Zeros, then each element added where its index says, in order."""
-        source, *indices = node.inputs
-        rank = indices[0].ndim
         target = self._target(node)
 
         def index(reader: ElementReader, own: tuple[Any, ...]) -> tuple[Any, ...]:
-            found = [subscript(item, own[:rank], reader) for item in indices]
-            return (*found, *own[rank:])
+            return node.op.target_index(node, own, reader)  # type: ignore[attr-defined]
 
         start = self._start(node, target, 0, section)
         scatter = Statement(
-            "scatter", node, source.shape, target, self._element(node), index=index,
+            "scatter", node, node.inputs[0].shape, target, self._element(node), index=index,
             combine="plus", section=section,
         )  # fmt: skip
         self._finish(scatter)
-        self._check_bounds(node, scatter)
+        if len(node.inputs) > 1:
+            self._check_bounds(node, scatter)
         self.groups += [[start], [scatter]]
 
     # ---- index checks ----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ PACKAGE = "staticgrad"
 MODULES = (
     "kernels.arrays", "kernels.blas", "vectormath.straightline", "vectormath.combining",
     "vectormath.roots", "vectormath.libm", "vectormath.logarithm", "vectormath.exponential",
-    "vectormath.gamma",
+    "vectormath.gamma", "vectormath.randomness",
 )  # fmt: skip
 
 

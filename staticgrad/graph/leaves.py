@@ -9,6 +9,7 @@ import numpy as np
 import sympy
 
 from staticgrad.graph.dims import Dim, concrete, format_dim, shape_of
+from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import ATOM, DTYPES, GraphTypeError, Node, Op, TensorType
 from staticgrad.graph.origin import user_origin
 
@@ -106,18 +107,44 @@ def check_name(name: Any) -> None:
 
 
 class Parameter(Node):
-    """A leaf that owns a NumPy array, ``value``, which compiled functions read and update.
+    """A leaf that owns a NumPy array, ``value``, which both modes read and update.
 
     The array is the same object for the parameter's whole life: assigning to ``value`` copies into
     it, and so does a compiled update. Whoever holds a reference sees the current numbers.
+
+    Attributes: ``value``; ``requires_grad``, whether training changes it; ``grad``, where eager
+    backward passes accumulate, a tensor or None.
+
+    Args:
+        value: anything ``numpy.array`` takes, of which a contiguous copy is kept.
+        name: how it is called in formulas and generated code; without one, the variable or the
+            module's attribute it is assigned to names it.
+        dtype: the array's own unless told; Python floats become float32.
+
+    Raises:
+        GraphTypeError: for a dtype which graphs do not hold.
     """
 
-    __slots__ = ("_array",)
+    __slots__ = ("_array", "eager_view", "grad", "requires_grad")
 
-    def __init__(self, array: np.ndarray, name: str | None) -> None:
+    def __init__(
+        self,
+        value: Any,
+        name: str | None = None,
+        *,
+        dtype: Any = None,
+        requires_grad: bool | None = None,
+    ) -> None:
+        if name is not None:
+            check_name(name.replace(".", "_") if isinstance(name, str) else name)
+        array = aligned_copy(_as_array(value, dtype))
         type = TensorType(array.dtype, tuple(array.shape))
         super().__init__(PARAMETER, (), {}, type, name, user_origin())
         self._array = array
+        self.grad: Any = None
+        self.requires_grad = type.is_float if requires_grad is None else requires_grad
+        #: what eager mode sees of the parameter, once it has looked
+        self.eager_view: Any = None
 
     @property
     def value(self) -> np.ndarray:
@@ -137,6 +164,23 @@ class Parameter(Node):
             )
         self._array[...] = array
 
+    @property
+    def data(self) -> Any:
+        """The parameter's memory as an eager tensor, outside of any gradient."""
+        return FUNCTIONS["detached_view"](self)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Parameter:
+        """Say whether training changes the parameter; returns the parameter."""
+        self.requires_grad = requires_grad
+        return self
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, as ``value``."""
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._array, dtype=dtype, copy=copy)
+
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
     """A contiguous copy that begins at a cache line, where vector loads are fastest."""
@@ -147,26 +191,22 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
     return result
 
 
-def parameter(value: Any, name: str | None = None, dtype: Any = None) -> Parameter:
-    """Declare a parameter that starts at ``value``, of which it keeps a contiguous copy.
-
-    Args:
-        value: anything ``numpy.array`` takes.
-        name: how it is called in formulas and generated code; without one, the variable it is
-            assigned to names it.
-        dtype: the array's own unless told; Python floats become float32.
-
-    Raises:
-        GraphTypeError: for a dtype which graphs do not hold.
-    """
-    if name is not None:
-        check_name(name.replace(".", "_") if isinstance(name, str) else name)
-    if dtype is None and not isinstance(value, (np.ndarray, np.generic)):
+def _as_array(value: Any, dtype: Any) -> np.ndarray:
+    """``value`` as an array of a dtype that graphs hold; Python floats become float32."""
+    known = isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__")
+    if dtype is None and not known:
         array = np.array(value)
         dtype = "float32" if array.dtype == np.float64 else array.dtype
     array = np.asarray(value, dtype=dtype)
     check_dtype(array.dtype)
-    return Parameter(aligned_copy(array), name)
+    return array
+
+
+def parameter(
+    value: Any, name: str | None = None, dtype: Any = None, requires_grad: bool | None = None
+) -> Parameter:
+    """Declare a parameter that starts at ``value``; see ``Parameter``."""
+    return Parameter(value, name, dtype=dtype, requires_grad=requires_grad)
 
 
 def constant(value: Any, dtype: Any = None, name: str | None = None) -> Node:
@@ -179,11 +219,7 @@ def constant(value: Any, dtype: Any = None, name: str | None = None) -> Node:
     """
     if isinstance(value, Node):
         raise GraphTypeError(f"constant() takes an array or a number, got the node {value!r}")
-    if dtype is None and not isinstance(value, (np.ndarray, np.generic)):
-        array = np.array(value)
-        dtype = "float32" if array.dtype == np.float64 else array.dtype
-    array = np.array(value, dtype=dtype, order="C")
-    check_dtype(array.dtype)
+    array = np.array(_as_array(value, dtype), order="C")
     array.flags.writeable = False
     type = TensorType(array.dtype, tuple(array.shape))
     return Node(CONSTANT, (), {"value": array}, type, name, user_origin())

@@ -8,11 +8,11 @@ messages, printing and the generated code.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -107,6 +107,7 @@ class Node(ArrayMethods):
         "__weakref__",
         "adjoint_of",
         "attrs",
+        "effects",
         "inputs",
         "name",
         "op",
@@ -134,11 +135,22 @@ class Node(ArrayMethods):
         self.adjoint_of = _adjoint_context.get()
         #: "adjoint" where this node is the whole adjoint of ``adjoint_of``
         self.role: str | None = None
+        #: new values of parameters, which a compiled call that computes this node stores: running
+        #: statistics, for one
+        self.effects: tuple[tuple[Any, Node], ...] = ()
         self.serial = next(_serial)
+
+    #: runs an op at once, where the node has its value already (see ``staticgrad.eager``)
+    run_op: ClassVar[Callable[[Op, Sequence[Node], Mapping[str, Any]], Node] | None] = None
 
     @property
     def dtype(self) -> np.dtype:
         return self.type.dtype
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether an adjoint of this node could be asked for."""
+        return self.type.is_float
 
     @property
     def shape(self) -> Shape:
@@ -169,8 +181,14 @@ class Node(ArrayMethods):
 
 
 def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
-    """Make a node of ``op``; shape and dtype errors name the op, the types and the user's line."""
+    """Make a node of ``op``; shape and dtype errors name the op, the types and the user's line.
+
+    With an eager tensor among the inputs the op runs at once, and the result is a tensor.
+    """
     attributes = dict(attrs or {})
+    for node in inputs:
+        if node.run_op is not None:
+            return node.run_op(op, inputs, attributes)
     adjoint_of = _adjoint_context.get()
     origin = adjoint_of.origin if adjoint_of is not None else user_origin()
     try:

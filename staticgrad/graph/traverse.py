@@ -56,6 +56,7 @@ def inherit(node: Node, replaced: Node) -> Node:
     node.origin = replaced.origin
     node.adjoint_of = replaced.adjoint_of
     node.role = node.role or replaced.role
+    node.effects = node.effects or replaced.effects
     return node
 
 

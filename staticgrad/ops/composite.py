@@ -1,7 +1,7 @@
 """Composite ops: a node of their own, written in other ops.
 
 As long as it is one node, ``softmax(z)`` prints as such, and rules can match it; a pass expands it
-later. Type, execution and pullback follow from the expansion, unless a closed form is given.
+later. Type and execution follow from the expansion; the pullback is a closed form.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from staticgrad.graph.dims import concrete
 from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.node import Node, Op, TensorType
 from staticgrad.graph.traverse import topological
-from staticgrad.ops.sweep import sweep
 from staticgrad.ops.table import register
 
 
@@ -28,7 +27,7 @@ class Composite(Op):
         self,
         name: str,
         expansion: Callable[..., Node],
-        pullback: Callable[..., Sequence[Node | None]] | None = None,
+        pullback: Callable[..., Sequence[Node | None]],
     ) -> None:
         super().__init__(name)
         self.expansion = expansion
@@ -43,11 +42,7 @@ class Composite(Op):
         return self.expansion(*stand_ins, **attrs).type
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
-        if self.closed_form is not None:
-            return self.closed_form(node, adjoint)
-        wrt = [source for source in node.inputs if source.type.is_float]
-        adjoints = sweep(self.expand(node), adjoint, wrt)
-        return [adjoints.get(source) for source in node.inputs]
+        return self.closed_form(node, adjoint)
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         values: dict[Node, Any] = {}
@@ -66,7 +61,7 @@ class Composite(Op):
 def composite(
     name: str,
     expansion: Callable[..., Node],
-    pullback: Callable[..., Sequence[Node | None]] | None = None,
+    pullback: Callable[..., Sequence[Node | None]],
 ) -> Composite:
     """Declare a composite op."""
     op = Composite(name, expansion, pullback)

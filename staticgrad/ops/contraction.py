@@ -42,12 +42,19 @@ class Contract(Op):
             return [None, None]
         a, b = node.inputs
         left, right, out = parse(node.attrs["subscripts"])
-        return [contract(out, adjoint, right, b, left), contract(left, a, out, adjoint, right)]
+        return [
+            contract(out, adjoint, right, b, left) if a.differentiable else None,
+            contract(left, a, out, adjoint, right) if b.differentiable else None,
+        ]
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
-        left, right, out = parse(attrs["subscripts"])
-        if (left, right, out) in (("ab", "bc", "ac"), ("ab", "b", "a"), ("a", "a", "")):
-            return np.matmul(*arrays)
+        pattern = MATRIX_PATTERNS.get(attrs["subscripts"])
+        if pattern is not None:
+            swapped, transposed = pattern
+            operands = [
+                array.T if flip else array for array, flip in zip(arrays, transposed, strict=True)
+            ]
+            return np.matmul(*(reversed(operands) if swapped else operands))
         return np.einsum(attrs["subscripts"], *arrays, optimize=arrays[0].dtype.kind == "f")
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:

@@ -136,7 +136,7 @@ class Elementwise(Op):
             return [None] * len(node.inputs)
         environment = self.environment(node)
         return [
-            chain(adjoint, derivative, environment) if source.type.is_float else None
+            chain(adjoint, derivative, environment) if source.differentiable else None
             for source, derivative in zip(node.inputs, self.derivative, strict=True)
         ]
 
@@ -269,49 +269,7 @@ def translate(formula: Any, environment: Mapping[Any, Any], like: Any) -> Any:
     an error: formulas never fall back on anything unknown.
     """
     arrays = not isinstance(like, Node)
-
-    def apply(name: str, *values: Any) -> Any:
-        if all(isinstance(value, (int, float)) for value in values):
-            from staticgrad.ops.table import OPS
-
-            return OPS[name].execute([np.float64(value) for value in values], {}).item()  # type: ignore
-        if arrays:
-            from staticgrad.ops.table import OPS
-
-            return OPS[name].execute(_in_dtype(values), {})
-        return FUNCTIONS[name](*values)
-
-    def visit(expression: Any) -> Any:
-        if expression in environment:
-            return environment[expression]
-        if expression.is_Integer:
-            return int(expression)
-        if expression.is_number and not expression.has(sympy.Function):
-            return float(expression)
-        if expression.is_Add:
-            return _sum(expression, visit, apply)
-        if expression.is_Mul:
-            return _product(expression, visit, apply)
-        if expression.is_Pow:
-            return _power(expression, visit, apply)
-        if isinstance(expression, sympy.polygamma):
-            return _call(HEADS[sympy.polygamma], [visit(expression.args[1])],
-                         {"order": int(visit(expression.args[0]))}, arrays)  # fmt: skip
-        if isinstance(expression, (sympy.Max, sympy.Min)):
-            name = "maximum" if isinstance(expression, sympy.Max) else "minimum"
-            first, *rest = sorted(expression.args, key=lambda item: (item.is_number, str(item)))
-            result = visit(first)
-            for item in rest:
-                result = apply(name, result, visit(item))
-            return result
-        op = HEADS.get(expression.func)
-        if op is None:
-            raise ValueError(f"no op stands for {expression.func.__name__} in {formula}")
-        values = [visit(argument) for argument in expression.args]
-        options = dict(zip(op.options, values[len(op.arguments) :], strict=False))
-        return _call(op, values[: len(op.arguments)], {**op.options, **options}, arrays)
-
-    result = visit(sympy.sympify(formula))
+    result = _reading(sympy.sympify(formula))(environment, _apply_array if arrays else _apply_node)
     if isinstance(result, (int, float)):
         if arrays:
             return np.full_like(like, result)
@@ -321,10 +279,92 @@ def translate(formula: Any, environment: Mapping[Any, Any], like: Any) -> Any:
     return result
 
 
-def _call(op: Elementwise, values: list[Any], options: dict[str, Any], arrays: bool) -> Any:
-    if arrays:
-        return op.execute(_in_dtype(values), options)
-    return op(*values, **options)
+#: applies an op, given by name, to values with options
+Apply = Callable[..., Any]
+#: a formula, ready to be computed: of what its symbols stand for, and of how ops are applied
+Reading = Callable[[Mapping[Any, Any], Apply], Any]
+
+
+def _apply_array(name: str, *values: Any, **options: Any) -> Any:
+    from staticgrad.ops.table import OPS
+
+    op = OPS[name]
+    if all(isinstance(value, (int, float)) for value in values):
+        return op.execute([np.float64(value) for value in values], options).item()
+    return op.execute(_in_dtype(values), {**getattr(op, "options", {}), **options})
+
+
+def _apply_node(name: str, *values: Any, **options: Any) -> Any:
+    if all(isinstance(value, (int, float)) for value in values):
+        return _apply_array(name, *values, **options)
+    return FUNCTIONS[name](*values, **options)
+
+
+@functools.lru_cache(maxsize=4096)
+def _reading(expression: Any) -> Reading:
+    """How to compute a formula. To walk through SymPy's trees takes much longer than to compute, so
+    it is done once for each formula."""
+    if expression.is_Symbol:
+        return lambda environment, apply: environment[expression]
+    if expression.is_Integer:
+        return _constant_reading(int(expression))
+    if expression.is_number and not expression.has(sympy.Function):
+        return _constant_reading(float(expression))
+    if expression.is_Add:
+        return _sum(expression)
+    if expression.is_Mul:
+        return _product(expression)
+    if expression.is_Pow:
+        return _power(expression)
+    if isinstance(expression, sympy.polygamma):
+        order, argument = _reading(expression.args[0]), _reading(expression.args[1])
+        name = HEADS[sympy.polygamma].name
+        return lambda environment, apply: apply(
+            name, argument(environment, apply), order=int(order(environment, apply))
+        )
+    if isinstance(expression, (sympy.Max, sympy.Min)):
+        name = "maximum" if isinstance(expression, sympy.Max) else "minimum"
+        first, *rest = sorted(expression.args, key=lambda item: (item.is_number, str(item)))
+        result = _reading(first)
+        for item in rest:
+            result = _combine(name, result, _reading(item))
+        return result
+    op = HEADS.get(expression.func)
+    if op is None:
+        raise ValueError(f"no op stands for {expression.func.__name__} in {expression}")
+    count = len(op.arguments)
+    if len(expression.args) == count:
+        return _call(op.name, expression.args)
+    arguments = [_reading(argument) for argument in expression.args]
+    names = tuple(op.options)
+
+    def with_options(environment: Mapping[Any, Any], apply: Apply) -> Any:
+        values = [argument(environment, apply) for argument in arguments]
+        options = dict(zip(names, values[count:], strict=False))
+        return apply(op.name, *values[:count], **options)
+
+    return with_options
+
+
+def _constant_reading(value: Any) -> Reading:
+    return lambda environment, apply: value
+
+
+def _call(name: str, arguments: Sequence[Any]) -> Reading:
+    readings = [_reading(argument) for argument in arguments]
+    return lambda environment, apply: apply(
+        name, *[reading(environment, apply) for reading in readings]
+    )
+
+
+def _combine(name: str, left: Reading, right: Reading) -> Reading:
+    return lambda environment, apply: apply(
+        name, left(environment, apply), right(environment, apply)
+    )
+
+
+def _of(name: str, argument: Reading) -> Reading:
+    return lambda environment, apply: apply(name, argument(environment, apply))
 
 
 def _in_dtype(values: Sequence[Any]) -> list[Any]:
@@ -336,23 +376,23 @@ def _in_dtype(values: Sequence[Any]) -> list[Any]:
             for v in values]  # fmt: skip
 
 
-def _sum(expression: Any, visit: Callable, apply: Callable) -> Any:
+def _sum(expression: Any) -> Reading:
     """Terms in reading order: ``1 - square(out)``, not ``-square(out) + 1``."""
     positive = [term for term in expression.args if not term.could_extract_minus_sign()]
     negative = [-term for term in expression.args if term.could_extract_minus_sign()]
     positive.sort(key=lambda term: (not term.is_number, str(term)))
     if positive:
-        result = visit(positive[0])
+        result = _reading(positive[0])
     else:
-        result = apply("negative", visit(negative.pop(0)))
+        result = _of("negative", _reading(negative.pop(0)))
     for term in positive[1:]:
-        result = apply("add", result, visit(term))
+        result = _combine("add", result, _reading(term))
     for term in sorted(negative, key=str):
-        result = apply("subtract", result, visit(term))
+        result = _combine("subtract", result, _reading(term))
     return result
 
 
-def _product(expression: Any, visit: Callable, apply: Callable) -> Any:
+def _product(expression: Any) -> Reading:
     """A number first, then the factors, over the product of what divides."""
     number, rest = expression.as_coeff_Mul()
     factors, divisors = [], []
@@ -364,38 +404,38 @@ def _product(expression: Any, visit: Callable, apply: Callable) -> Any:
         else:
             factors.append(factor)
     if not factors:
-        result: Any = visit(number)
+        result: Any = _reading(number)
         number = sympy.Integer(1)
     else:
         result = None
         if number not in (1, -1):
-            result = visit(number)
+            result = _reading(number)
         for factor in sorted(factors, key=str):
-            value = visit(factor)
-            result = value if result is None else apply("multiply", result, value)
+            value = _reading(factor)
+            result = value if result is None else _combine("multiply", result, value)
         if number == -1:
-            result = apply("negative", result)
+            result = _of("negative", result)
     if divisors:
-        bottom = visit(divisors[0])
+        bottom = _reading(divisors[0])
         for divisor in divisors[1:]:
-            bottom = apply("multiply", bottom, visit(divisor))
-        result = apply("divide", result, bottom)
+            bottom = _combine("multiply", bottom, _reading(divisor))
+        result = _combine("divide", result, bottom)
     return result
 
 
-def _power(expression: Any, visit: Callable, apply: Callable) -> Any:
+def _power(expression: Any) -> Reading:
     base, exponent = expression.base, expression.exp
     if base is sympy.E:
-        return apply("exp", visit(exponent))
-    value = visit(base)
+        return _of("exp", _reading(exponent))
+    value = _reading(base)
     if exponent == 2:
-        return apply("square", value)
+        return _of("square", value)
     if exponent == 3:
-        return apply("multiply", apply("square", value), value)
+        return _combine("multiply", _of("square", value), value)
     if exponent == sympy.Rational(1, 2):
-        return apply("sqrt", value)
+        return _of("sqrt", value)
     if exponent == -sympy.Rational(1, 2):
-        return apply("rsqrt", value)
+        return _of("rsqrt", value)
     if exponent.is_number and exponent < 0:
-        return apply("divide", 1.0, visit(base**-exponent))
-    return apply("pow", value, visit(exponent))
+        return _combine("divide", _constant_reading(1.0), _reading(base**-exponent))
+    return _combine("pow", value, _reading(exponent))

@@ -39,9 +39,10 @@ class Gather(Op):
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         source, *indices = node.inputs
+        if not source.differentiable:
+            return [None] * len(node.inputs)
         attrs = {"shape": source.shape, "strict": node.attrs["strict"]}
-        result = make_node(SCATTER_ADD, [adjoint, *indices], attrs)
-        return [result if source.type.is_float else None, *[None] * len(indices)]
+        return [make_node(SCATTER_ADD, [adjoint, *indices], attrs), *[None] * len(indices)]
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         source, *indices = arrays
@@ -84,6 +85,13 @@ class ScatterAdd(Op):
         result = np.zeros(attrs["shape"], values.dtype)
         np.add.at(result, tuple(indices), values)
         return result
+
+    def target_index(self, node: Node, own: Index, reader: Reader) -> Index:
+        """Where the element at ``own`` of the input is added."""
+        indices = node.inputs[1:]
+        rank = indices[0].ndim
+        found = [subscript(item, own[:rank], reader) for item in indices]
+        return (*found, *own[rank:])
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         (text, _), *rest = arguments

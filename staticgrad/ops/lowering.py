@@ -36,6 +36,9 @@ class Reader(Protocol):
     def integer(self, expression: Dim) -> Scalar:
         """An index or a dimension as an int64 value."""
 
+    def call(self, function: str, arguments: Sequence[str]) -> str:
+        """A call of one of the functions in ``staticgrad.vectormath``."""
+
     def subscript(self, scalar: Scalar) -> sympy.Expr:
         """An integer scalar, such as a loaded label, as something an index may contain."""
 

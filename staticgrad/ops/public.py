@@ -13,6 +13,15 @@ from staticgrad.ops.activations import (
     softplus,
 )
 from staticgrad.ops.contraction import einsum, matmul, outer, tensordot, vecdot
+from staticgrad.ops.convolution import (
+    avg_pool1d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    max_pool1d,
+    max_pool2d,
+)
+from staticgrad.ops.custom import Function, custom_gradient
 from staticgrad.ops.diagonals import diagonal, tril, triu
 from staticgrad.ops.indexing import one_hot, take, take_along_axis
 from staticgrad.ops.joining import concat, pad, split, stack
@@ -83,18 +92,20 @@ from staticgrad.ops.scalar import (
 from staticgrad.ops.scan import cumsum
 from staticgrad.ops.slicing import flip
 from staticgrad.ops.statistics import argmax, argmin, logsumexp, mean, norm, std, var
+from staticgrad.ops.windows import windows
 
 __all__ = [
-    "abs", "acos", "add", "argmax", "argmin", "asin", "astype", "atan", "atan2", "broadcast_to",
-    "clip", "concat", "cos", "cosh", "cross_entropy", "cumsum", "diagonal", "digamma", "divide",
+    "Function", "abs", "acos", "add", "argmax", "argmin", "asin", "astype", "atan", "atan2",
+    "avg_pool1d", "avg_pool2d", "broadcast_to", "clip", "concat", "conv1d", "conv2d", "cos",
+    "cosh", "cross_entropy", "cumsum", "custom_gradient", "diagonal", "digamma", "divide",
     "einsum", "elu", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "flip", "floor",
     "floor_divide", "gelu", "greater", "greater_equal", "hypot", "isnan", "leaky_relu", "less",
     "less_equal", "lgamma", "log", "log1p", "log2", "log_sigmoid", "log_softmax", "logaddexp",
     "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul",
-    "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "mse_loss", "multiply",
-    "negative", "norm", "not_equal", "one_hot", "outer", "pad", "permute_dims", "polygamma", "pow",
-    "prod", "relu", "remainder", "reshape", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin",
-    "sinh", "softmax", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "stop_gradient", "subtract", "sum", "take", "take_along_axis", "tan", "tanh", "tensordot",
-    "tril", "triu", "var", "vecdot", "where",
+    "matrix_transpose", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "min", "minimum",
+    "mse_loss", "multiply", "negative", "norm", "not_equal", "one_hot", "outer", "pad",
+    "permute_dims", "polygamma", "pow", "prod", "relu", "remainder", "reshape", "rsqrt", "selu",
+    "sigmoid", "sign", "silu", "sin", "sinh", "softmax", "softplus", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "take", "take_along_axis",
+    "tan", "tanh", "tensordot", "tril", "triu", "var", "vecdot", "where", "windows",
 ]  # fmt: skip

@@ -45,7 +45,7 @@ class Reduction(Op):
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         source, axes = node.inputs[0], node.attrs["axes"]
-        if not source.type.is_float:
+        if not source.differentiable:
             return [None]
         spread = broadcast(insert_axes(adjoint, axes), source.shape)
         if self.name == "sum":

@@ -37,7 +37,7 @@ class Cast(Op):
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         source = node.inputs[0]
-        return [cast(adjoint, source.dtype) if source.type.is_float else None]
+        return [cast(adjoint, source.dtype) if source.differentiable else None]
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return np.asarray(arrays[0]).astype(attrs["dtype"])

@@ -92,20 +92,18 @@ def _norm_pullback(node: Node, adjoint: Node) -> Sequence[Node | None]:
     if ord == 2:
         slope = scalar.where(scalar.equal(node, 0.0), 0.0, adjoint / node)
         return [spread(slope, x, axes) * x]
-    if ord in (1, math.inf, -math.inf):
-        return _through_expansion(node, adjoint)
+    if ord == 1:
+        return [spread(adjoint, x, axes) * scalar.sign(x)]
+    if ord in (math.inf, -math.inf):
+        # the elements that are the norm share the adjoint, as those of max do
+        chosen = scalar.equal(scalar.abs(x), spread(node, x, axes))
+        count = reduce_sum(cast(chosen, x.dtype), axes)
+        share = scalar.where(chosen, spread(adjoint / count, x, axes), 0.0)
+        return [share * scalar.sign(x)]
     slope = scalar.where(scalar.equal(node, 0.0), 0.0, adjoint * scalar.pow(node, 1 - ord))
     power = scalar.pow(scalar.abs(x), ord - 1)
     local = scalar.where(scalar.equal(x, 0.0), 0.0, scalar.sign(x) * power)
     return [spread(slope, x, axes) * local]
-
-
-def _through_expansion(node: Node, adjoint: Node) -> Sequence[Node | None]:
-    from staticgrad.ops.sweep import sweep
-
-    assert isinstance(node.op, Composite)
-    adjoints = sweep(node.op.expand(node), adjoint, node.inputs)
-    return [adjoints.get(source) for source in node.inputs]
 
 
 def _position(x: Node, axes: tuple[int, ...], largest: bool) -> Node:

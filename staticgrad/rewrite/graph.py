@@ -5,9 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological
+from staticgrad.ops.random_numbers import draw_numbers
+
+
+def effects_of(roots: Sequence[Node]) -> dict[Parameter, Node]:
+    """What a call that computes ``roots`` stores besides: running statistics, and how many random
+    numbers have been drawn."""
+    nodes = topological(roots)
+    found: dict[Parameter, Node] = {}
+    for node in nodes:
+        for parameter, value in node.effects:
+            found.setdefault(parameter, value)
+    counts: dict[Node, int] = {}
+    for node, number in draw_numbers(nodes).items():
+        state = node.inputs[0]
+        counts[state] = max(counts.get(state, 0), number + 1)
+    for state, count in counts.items():
+        assert isinstance(state, Parameter)
+        found.setdefault(state, state + np.array([0, count]))
+    return found
 
 
 @dataclass(frozen=True, eq=False)

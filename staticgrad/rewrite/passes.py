@@ -10,6 +10,7 @@ from staticgrad.graph.traverse import inherit, interning_key, transform
 from staticgrad.ops import scalar
 from staticgrad.ops.composite import Composite
 from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
 from staticgrad.rewrite.gemm import lower_contraction
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.simplify import SIMPLIFY
@@ -73,10 +74,28 @@ def stabilise(graph: Graph) -> Graph:
 
 
 def drop_stop_gradients(graph: Graph) -> Graph:
-    """After derivation, stop_gradient is the identity."""
+    """After derivation, stop_gradient is the identity, and so is a custom gradient."""
 
     def visit(node: Node) -> Node:
-        return node.inputs[0] if node.op.name == "stop_gradient" else node
+        return node.inputs[0] if node.op.name in ("stop_gradient", "custom_gradient") else node
+
+    return graph.replace(transform(graph.roots, visit))
+
+
+def number_draws(graph: Graph) -> Graph:
+    """Number the draws of random numbers from each state, in the order of their declaration."""
+    numbers = draw_numbers(graph.nodes())
+    if not numbers:
+        return graph
+    by_site = {
+        (id(node.inputs[0]), node.attrs["draw"]): number for node, number in numbers.items()
+    }
+
+    def visit(node: Node) -> Node:
+        if node.op is not UNIFORM:
+            return node
+        attrs = {"draw": by_site[id(node.inputs[0]), node.attrs["draw"]]}
+        return inherit(Node(node.op, node.inputs, attrs, node.type, node.name), node)
 
     return graph.replace(transform(graph.roots, visit))
 

@@ -16,6 +16,7 @@ from staticgrad.rewrite.passes import (
     fold_constants,
     lower_contractions,
     merge_common_subexpressions,
+    number_draws,
     simplify,
     stabilise,
 )
@@ -24,6 +25,7 @@ from staticgrad.rewrite.rules import FIRED
 #: Dead code needs no pass of its own: a graph is walked from its roots, and what nothing leads to
 #: is not there.
 GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    number_draws,
     drop_stop_gradients,  # derivation is over
     merge_common_subexpressions,
     fold_constants,

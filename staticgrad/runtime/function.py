@@ -17,7 +17,7 @@ from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.convert import as_node
-from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime import cache
 from staticgrad.runtime.interpreter import evaluate
 
@@ -281,7 +281,8 @@ def compile(
         inputs: the placeholders, in the order in which the function takes their arrays.
         outputs: a node (the function returns one array), several (a list), or None.
         updates: new values of parameters, stored in place after everything else was computed from
-            the old ones.
+            the old ones. Running statistics and counts of random numbers that the outputs bring
+            along are stored too.
         name: of the generated function; without one, the variable that the result is assigned to.
 
     Raises:
@@ -293,10 +294,14 @@ def compile(
     single = None if outputs is None else isinstance(outputs, Node)
     roots = [] if outputs is None else [outputs] if isinstance(outputs, Node) else list(outputs)
     placeholders = [inputs] if isinstance(inputs, Node) else list(inputs)
+    chosen_updates = dict(updates or {})
+    checked_roots = _checked_outputs(roots)
+    new_values = [value for value in chosen_updates.values() if isinstance(value, Node)]
+    stored = {**effects_of([*checked_roots, *new_values]), **chosen_updates}
     graph = Graph(
         tuple(_checked_inputs(placeholders)),
-        tuple(_checked_outputs(roots)),
-        tuple(_checked_updates(updates or {})),
+        tuple(checked_roots),
+        tuple(_checked_updates(stored)),
     )
     _check_complete(graph)
     chosen = name or (origin.target if origin else None) or ("step" if updates else "function")

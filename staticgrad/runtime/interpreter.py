@@ -11,6 +11,7 @@ from staticgrad.graph.dims import concrete
 from staticgrad.graph.leaves import Parameter, sizes_from
 from staticgrad.graph.node import GraphError, Node
 from staticgrad.graph.traverse import topological
+from staticgrad.ops.random_numbers import draw_numbers
 
 
 def evaluate(outputs: Node | Sequence[Node], values: Mapping[Node, Any] | None = None) -> Any:
@@ -33,6 +34,7 @@ def evaluate(outputs: Node | Sequence[Node], values: Mapping[Node, Any] | None =
     arrays = {node: np.asarray(value, dtype=node.dtype) for node, value in given.items()}
     sizes = sizes_from(list(arrays), [array.shape for array in arrays.values()])
     order = topological(roots)
+    draws = draw_numbers(order)
     remaining = _use_counts(order, roots)
     for node in order:
         if node in arrays:
@@ -43,6 +45,8 @@ def evaluate(outputs: Node | Sequence[Node], values: Mapping[Node, Any] | None =
         if node.op.name == "placeholder":
             raise GraphError(f"evaluate: no value for placeholder {node.name}: {node.type}")
         attrs = {key: concrete(value, sizes) for key, value in node.attrs.items()}
+        if node in draws:
+            attrs["draw"] = draws[node]
         inputs = [arrays[source] for source in node.inputs]
         with np.errstate(all="ignore"):
             result = node.op.execute(inputs, attrs)

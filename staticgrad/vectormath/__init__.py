@@ -28,11 +28,12 @@ from staticgrad.vectormath.libm import (
     tan,
 )  # fmt: skip
 from staticgrad.vectormath.logarithm import log, log1p, log2
+from staticgrad.vectormath.randomness import uniform32, uniform64
 from staticgrad.vectormath.roots import floor, rsqrt, sqrt
 
 __all__ = [
     "absolute", "acos", "asin", "atan", "atan2", "cos", "cosh", "digamma", "erf", "erfc", "exp",
     "expm1", "floor", "hypot", "lgamma", "log", "log1p", "log2", "log_sigmoid", "logaddexp",
     "maximum", "minimum", "plus", "polygamma", "power", "rsqrt", "sigmoid", "sign", "sin", "sinh",
-    "softplus", "sqrt", "tan", "tanh", "times", "where",
+    "softplus", "sqrt", "tan", "tanh", "times", "uniform32", "uniform64", "where",
 ]  # fmt: skip
