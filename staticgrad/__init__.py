@@ -1,14 +1,17 @@
 """staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step."""
 
+from staticgrad import eager, nn, optim
 from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import name_scope
 from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
+from staticgrad.random import manual_seed
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
 from staticgrad.show.text import show
+from staticgrad.training import TrainStep, load_checkpoint, save_checkpoint, train_step
 from staticgrad.version import __version__
 
 __all__ = [
@@ -17,15 +20,23 @@ __all__ = [
     "GraphTypeError",
     "Node",
     "Parameter",
+    "TrainStep",
     "__version__",
     "compile",
     "constant",
+    "eager",
     "evaluate",
     "grad",
+    "load_checkpoint",
+    "manual_seed",
     "name_scope",
+    "nn",
+    "optim",
     "parameter",
     "placeholder",
+    "save_checkpoint",
     "show",
+    "train_step",
     "value_and_grad",
 ]
 __all__ += _public.__all__

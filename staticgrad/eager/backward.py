@@ -10,6 +10,7 @@ import numpy as np
 
 from staticgrad.eager.tensor import TapeEntry, Tensor, as_tensor, enable_grad, lift, no_grad
 from staticgrad.graph.node import Node
+from staticgrad.ops.custom import CUSTOM
 from staticgrad.ops.scalar import add
 
 FREED = (
@@ -171,8 +172,13 @@ def _run(
             contributions = _pull_back(entry, adjoint)
             done.append(entry)
             for edge, contribution in zip(entry.edges, contributions, strict=True):
-                if edge is not None and contribution is not None:
+                if edge is None:
+                    continue
+                if contribution is not None:
                     send(edge, contribution)
+                elif entry.op is not CUSTOM:
+                    # a derivative that is zero everywhere, as that of floor
+                    send(edge, Tensor(np.zeros(edge.type.shape, edge.type.dtype)))
         if not keep:
             for entry in done:
                 entry.saved = None

@@ -9,7 +9,18 @@ import sympy
 
 from staticgrad.graph.node import GraphError, Node
 from staticgrad.ops.elementwise import elementwise, out, x, y
-from staticgrad.ops.scalar import HALF, ONE, ZERO, choose, erfc, expm1, greater, scipy_special
+from staticgrad.ops.scalar import (
+    HALF,
+    ONE,
+    ZERO,
+    choose,
+    erfc,
+    expm1,
+    greater,
+    less,
+    logical_and,
+    scipy_special,
+)
 from staticgrad.ops.table import sample
 
 sigmoid = elementwise(
@@ -69,6 +80,13 @@ _gelu_tanh = elementwise(
     "gelu_tanh",
     HALF * x * (1 + sympy.tanh(sympy.sqrt(2 / sympy.pi) * (x + sympy.Float(0.044715, 17) * x**3))),
     flops=20,
+)  # fmt: skip
+_low, _high = sympy.symbols("min_val max_val", real=True)
+hardtanh = elementwise(
+    "hardtanh", sympy.Min(sympy.Max(x, _low), _high),
+    choose(logical_and.head(greater.head(x, _low), less.head(x, _high)), ONE, ZERO),
+    options={_low: -1.0, _high: 1.0}, flops=2,
+    doc="x held between min_val and max_val; the derivative at both bounds is 0.",
 )  # fmt: skip
 
 

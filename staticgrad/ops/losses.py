@@ -113,7 +113,7 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Node:
     if not isinstance(scores.shape[-1], int):
         raise located(ValueError("the number of classes must be an integer, not a named dimension"),
                       "cross_entropy", [scores, target])  # fmt: skip
-    return _reduced(make_node(CROSS_ENTROPY, [scores, as_index(target)]), reduction)
+    return reduced(make_node(CROSS_ENTROPY, [scores, as_index(target)]), reduction)
 
 
 def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Node:
@@ -129,10 +129,11 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Node:
             "mse_loss", [first, second],
         )  # fmt: skip
     first, second = broadcast_together("mse_loss", [first, second])
-    return _reduced(scalar.square(first - second), reduction)
+    return reduced(scalar.square(first - second), reduction)
 
 
-def _reduced(losses: Node, reduction: str) -> Node:
+def reduced(losses: Node, reduction: str) -> Node:
+    """The mean or the sum of all losses, or with "none" the losses themselves."""
     if reduction not in REDUCTIONS:
         raise GraphError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if reduction == "none":

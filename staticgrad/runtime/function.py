@@ -62,9 +62,10 @@ class CompiledFunction:
                 np.array([a.ctypes.data for a in self._constants], dtype=np.int64)
             )
         self._has_workspace = program.workspace != "0"
-        self._fixed = list(self._tables)
+        #: what the compiled function takes between inputs and outputs
+        self.fixed = list(self._tables)
         if self._has_workspace:
-            self._fixed.append(_aligned_bytes(0))
+            self.fixed.append(_aligned_bytes(0))
         self._scalars = [
             (position, node.dtype) for position, node in enumerate(graph.inputs) if not node.shape
         ]
@@ -80,10 +81,10 @@ class CompiledFunction:
             arguments = self._with_scalars(arguments)
         results = self._allocate(arguments) if out is None else self._given(out, arguments)
         try:
-            status = self._entry(*arguments, *self._fixed, *results)
+            status = self._entry(*arguments, *self.fixed, *results)
         except TypeError:
-            arguments = self._prepare(arguments)
-            status = self._entry(*arguments, *self._fixed, *results)
+            arguments = self.prepare(arguments)
+            status = self._entry(*arguments, *self.fixed, *results)
         if status:
             self._recover(status, arguments, results)
         if self._single is None:
@@ -98,7 +99,7 @@ class CompiledFunction:
     def _with_scalars(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Python numbers for scalar placeholders, as arrays without axes."""
         if len(arguments) != len(self._graph.inputs):
-            self._prepare(arguments)
+            self.prepare(arguments)
         changed = list(arguments)
         for position, dtype in self._scalars:
             value = changed[position]
@@ -110,13 +111,36 @@ class CompiledFunction:
                 changed[position] = array.astype(dtype)
         return tuple(changed)
 
+    @property
+    def address(self) -> int:
+        """Where the machine code lies, for compiled code that calls it."""
+        (result,) = self._entry.overloads.values()
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+    @property
+    def output_types(self) -> list[tuple[np.dtype, int]]:
+        """The dtype and the rank of each output."""
+        return [(dtype, len(shape)) for dtype, shape in self._outputs]
+
+    def results(self, sizes: Mapping[Any, int]) -> list[np.ndarray]:
+        """Arrays for the outputs."""
+        return [np.empty(concrete(shape, sizes), dtype) for dtype, shape in self._outputs]
+
+    def reserve(self, sizes: Mapping[Any, int]) -> None:
+        """Make the workspace large enough for these sizes of the named dimensions."""
+        self._check_dimensions(sizes)
+        if self._has_workspace:
+            needed = self.workspace_bytes(**{str(symbol): size for symbol, size in sizes.items()})
+            if self.fixed[-1].size < needed:
+                self.fixed[-1] = _aligned_bytes(needed)
+
     def _allocate(self, arguments: tuple[Any, ...]) -> list[np.ndarray]:
         results = []
         sizes = None
         for (dtype, shape), known in zip(self._outputs, self._output_shapes, strict=True):
             if known is None:
                 if sizes is None:
-                    sizes = self._sizes(arguments)
+                    sizes = self.sizes(arguments)
                 known = concrete(shape, sizes)
             results.append(np.empty(known, dtype))
         return results
@@ -127,7 +151,7 @@ class CompiledFunction:
             raise TypeError(
                 f"{self.name} has {len(self._outputs)} outputs, out= holds {len(arrays)} arrays"
             )
-        sizes = self._sizes(arguments)
+        sizes = self.sizes(arguments)
         for array, (dtype, shape), buffer in zip(
             arrays, self._outputs, self._generated.program.outputs, strict=True
         ):
@@ -157,7 +181,7 @@ class CompiledFunction:
     def _parameter_arrays(self) -> list[np.ndarray]:
         return [buffer.node.value for buffer in self._generated.program.parameters]  # type: ignore
 
-    def _prepare(self, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+    def prepare(self, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
         """Arguments that the compiled code cannot take as they are: copied where that is harmless,
         refused with what was expected where it is not."""
         inputs = self._graph.inputs
@@ -188,12 +212,12 @@ class CompiledFunction:
             prepared.append(array if type(array) is np.ndarray else array.view(np.ndarray))
         return tuple(prepared)
 
-    def _sizes(self, arguments: Sequence[Any]) -> dict[Any, int]:
+    def sizes(self, arguments: Sequence[Any]) -> dict[Any, int]:
         """The sizes of the named dimensions; ValueError where a shape does not fit."""
         if len(arguments) != len(self._graph.inputs) or not all(
             isinstance(value, np.ndarray) for value in arguments
         ):
-            arguments = self._prepare(tuple(arguments))
+            arguments = self.prepare(tuple(arguments))
         return sizes_from(self._graph.inputs, [value.shape for value in arguments])
 
     def _recover(
@@ -201,11 +225,8 @@ class CompiledFunction:
     ) -> None:
         """After a call that did not go through: grow the workspace and go on, or say why not."""
         if status == NOT_READY:
-            sizes = self._sizes(arguments)
-            self._check_dimensions(sizes)
-            named = {str(symbol): size for symbol, size in sizes.items()}
-            self._fixed[-1] = _aligned_bytes(self.workspace_bytes(**named))
-            status = self._entry(*arguments, *self._fixed, *results)
+            self.reserve(self.sizes(arguments))
+            status = self._entry(*arguments, *self.fixed, *results)
             if not status:
                 return
         check = self._generated.program.checks[status - FIRST_CHECK]
@@ -225,7 +246,7 @@ class CompiledFunction:
         bounds = check.value
         values = dict(zip(self._graph.inputs, arguments, strict=True))
         indices = evaluate(bounds.index_node, values)
-        extent = concrete(bounds.extent, self._sizes(arguments))
+        extent = concrete(bounds.extent, self.sizes(arguments))
         low = 0 if bounds.strict else -extent
         wrong = np.argwhere((indices < low) | (indices >= extent))[0]
         sources = [n for n in topological([bounds.index_node]) if n.op.name == "placeholder"]

@@ -1,0 +1,388 @@
+"""The static training step: what ``loss.backward(); clip; optimizer.step()`` do, compiled as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from staticgrad.derive.gradient import grad
+from staticgrad.graph.leaves import Parameter, constant
+from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.origin import user_origin
+from staticgrad.graph.traverse import topological
+from staticgrad.nn.module import Buffer
+from staticgrad.nn.utils.clip_grad import clipped, nonfinite_message, total_norm
+from staticgrad.ops import public as sg
+from staticgrad.ops.convert import broadcast
+from staticgrad.optim.optimizer import Optimizer
+from staticgrad.rewrite.graph import effects_of
+from staticgrad.runtime.function import CompiledFunction, compile
+from staticgrad.training import fit as fitting
+
+#: what schedulers keep in a group
+SCHEDULED = ("params", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum", "name")
+
+
+class RuntimeOptions:
+    """The options of an optimizer that a compiled step reads anew at each call: float64 scalars."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.scalars: list[dict[str, Any]] = []
+        self._slots: list[tuple[dict[str, Any], str, int | None, np.ndarray]] = []
+        several = len(optimizer.param_groups) > 1
+        for number, group in enumerate(optimizer.param_groups):
+            nodes: dict[str, Any] = {}
+            for name in optimizer.runtime:
+                suffix = f"_{number}" if several else ""
+                if isinstance(group[name], tuple):
+                    singular = name.removesuffix("s")
+                    parts = [
+                        self._slot(group, name, position, f"{singular}{position + 1}{suffix}")
+                        for position in range(len(group[name]))
+                    ]
+                    nodes[name] = tuple(parts)
+                else:
+                    nodes[name] = self._slot(group, name, None, f"{name}{suffix}")
+            self.scalars.append(nodes)
+        self._fixed = self._others()
+
+    def _slot(self, group: dict[str, Any], name: str, position: int | None, label: str) -> Buffer:
+        buffer = Buffer(np.zeros((), np.float64), label)
+        self._slots.append((group, name, position, buffer.value))
+        return buffer
+
+    def _others(self) -> list[tuple[Any, ...]]:
+        skipped = (*SCHEDULED, *self.optimizer.runtime)
+        return [
+            tuple(value for name, value in group.items() if name not in skipped)
+            for group in self.optimizer.param_groups
+        ]
+
+    def refresh(self) -> None:
+        """Read the options. Raises RuntimeError where one was changed that is compiled in."""
+        for group, name, position, array in self._slots:
+            array[()] = group[name] if position is None else group[name][position]
+        if self._others() != self._fixed:
+            names = ", ".join(self.optimizer.runtime)
+            raise RuntimeError(
+                f"an option of the optimizer was changed after train_step() compiled it: {names} may "
+                "change from step to step; for others call train_step() again"
+            )
+
+
+class TrainStep:
+    """A compiled training step. Calling it with an array for each input trains once, and returns the
+    loss (with ``outputs``, a list of the loss and them).
+
+    Attributes:
+        optimizer: whose learning rate is read at each call.
+        function: the compiled function that updates parameters; ``source``, ``path``, ``export``,
+            ``workspace_bytes``, ``compile_seconds`` and ``from_cache`` are its own.
+        accumulated: how many calls' gradients have been added up since the last update.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Node],
+        options: RuntimeOptions,
+        parameters: Sequence[Parameter],
+        accumulate: CompiledFunction | None,
+        function: CompiledFunction,
+        accumulators: Sequence[Buffer],
+        steps: int,
+        checked: bool,
+        evaluate: Any,
+    ) -> None:
+        self.inputs = list(inputs)
+        self.optimizer = options.optimizer
+        self.function = function
+        self.accumulation_steps = steps
+        self.accumulated = 0
+        self._options = options
+        self._parameters = list(parameters)
+        self._accumulate = accumulate
+        self._accumulators = list(accumulators)
+        self._checked = checked
+        self._evaluate = evaluate
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._options.refresh()
+        last = self.accumulated + 1 == self.accumulation_steps
+        results = (self.function if last else self._accumulate)(*arguments)  # type: ignore[misc]
+        if self._checked:
+            *results, norm = results
+            if not np.isfinite(norm):
+                raise RuntimeError(nonfinite_message(2.0, float(norm)))
+        self.accumulated = 0 if last else self.accumulated + 1
+        self.changed()
+        return results[0] if len(results) == 1 else results
+
+    def changed(self) -> None:
+        """Let eager mode know that the parameters are not what they were."""
+        for parameter in self._parameters:
+            if parameter.eager_view is not None:
+                parameter.eager_view._version[0] += 1
+
+    def fit(
+        self,
+        *arrays: Any,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        validation: Sequence[Any] | None = None,
+        scheduler: Any = None,
+        progress: bool = True,
+    ) -> fitting.History:
+        """Train for whole epochs inside compiled code, the last partial batch included.
+
+        The same bits come out as from calling the step batch by batch, in the order of
+        ``numpy.random.default_rng(seed).permutation(n)``, drawn anew for each epoch.
+
+        Args:
+            arrays: an array for each input, n samples along the first axis.
+            epochs: how often to go through them. batch_size: samples per step.
+            shuffle: whether each epoch has an order of its own. seed: of these orders.
+            validation: arrays for the inputs, on which the loss is computed after each epoch.
+            scheduler: its ``step()`` is called after each epoch; with the validation loss if it is a
+                ReduceLROnPlateau.
+            progress: show a bar on standard error, where that is a terminal.
+
+        Returns:
+            The history: ``loss`` and ``validation_loss`` by epoch, ``batch_loss`` by step.
+
+        Raises:
+            ValueError: where arrays differ in length, or an input does not begin with a named
+                dimension. IndexError, RuntimeError: as the step itself; batches before the failing one
+                have been trained on.
+        """
+        return fitting.fit(
+            self, arrays, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed,
+            validation=validation, scheduler=scheduler, progress=progress,
+        )  # fmt: skip
+
+    def validation_loss(self, *arguments: Any) -> Any:
+        """The loss on an array for each input, without training: of ``validation_loss`` as it was
+        given to ``train_step``, else of the loss itself.
+
+        Raises ValueError if the loss depends on random numbers or the batch's statistics.
+        """
+        if self._evaluate is None:
+            raise ValueError(
+                "the training loss has dropout or batch statistics in it; declare the loss again "
+                "after net.eval() and pass it to train_step(..., validation_loss=)"
+            )
+        if not isinstance(self._evaluate, CompiledFunction):
+            self._evaluate = compile(self.inputs, self._evaluate, name="validation_loss")
+        return self._evaluate(*arguments)
+
+    # ---- saving ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a step keeps besides parameters and optimizer: gradients that have been added up."""
+        return {
+            "accumulated": self.accumulated,
+            "gradients": [np.array(buffer.value) for buffer in self._accumulators],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` gave. Raises ValueError where it does not fit."""
+        arrays = [np.asarray(array) for array in state_dict["gradients"]]
+        if [a.shape for a in arrays] != [b.value.shape for b in self._accumulators]:
+            raise ValueError("the saved gradients are not of this step's shapes")
+        for buffer, array in zip(self._accumulators, arrays, strict=True):
+            buffer.value[...] = array
+        self.accumulated = int(state_dict["accumulated"])
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The generated Python module."""
+        return self.function.source
+
+    @property
+    def path(self) -> Path:
+        """Where the generated module lies."""
+        return self.function.path
+
+    @property
+    def compile_seconds(self) -> float:
+        """How long loading or compiling took."""
+        return self.function.compile_seconds
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the machine code came from the cache."""
+        return self.function.from_cache
+
+    def workspace_bytes(self, **sizes: int) -> int:
+        """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``."""
+        return self.function.workspace_bytes(**sizes)
+
+    def export(self, path: str | Path) -> Path:
+        """Write one Python file that does the step with NumPy, Numba and SciPy alone."""
+        return self.function.export(path)
+
+    def __repr__(self) -> str:
+        return f"<train step of {type(self.optimizer).__name__}, {self.function!r}>"
+
+
+def train_step(
+    inputs: Node | Sequence[Node],
+    loss: Node,
+    optimizer: Optimizer,
+    *,
+    clip_grad_norm: float | None = None,
+    clip_grad_value: float | None = None,
+    accumulation_steps: int = 1,
+    error_if_nonfinite: bool = False,
+    outputs: Sequence[Node] = (),
+    validation_loss: Node | None = None,
+    name: str | None = None,
+) -> TrainStep:
+    """Compile loss, gradients, clipping and the optimizer's update into one function.
+
+    Args:
+        inputs: the placeholders, in the order in which the step takes their arrays.
+        loss: a floating-point scalar.
+        optimizer: its parameters that ``loss`` depends on are trained; ``lr``, momentum and betas may
+            change from call to call without another compilation.
+        clip_grad_norm: the largest norm of all gradients together, as ``clip_grad_norm_``.
+        clip_grad_value: the largest absolute value of a gradient's element.
+        accumulation_steps: parameters change at every so many calls, by the sum of the gradients, as
+            repeated ``backward()`` gives; divide the loss for their mean.
+        error_if_nonfinite: raise RuntimeError at a call whose gradients are not finite; parameters and
+            state stay as they were.
+        outputs: further nodes to compute; the step returns a list then.
+        validation_loss: the loss in evaluation mode, for ``fit(validation=...)``.
+        name: of the generated function.
+
+    Raises:
+        GraphError: if the loss is no scalar, or depends on no parameter of the optimizer.
+        GraphTypeError: for anything that is no optimizer. ValueError: for senseless options.
+    """
+    placeholders = [inputs] if isinstance(inputs, Node) else list(inputs)
+    if not isinstance(optimizer, Optimizer):
+        raise GraphTypeError(f"train_step: expected an optimizer of sg.optim, got {optimizer!r}")
+    if isinstance(accumulation_steps, bool) or not isinstance(accumulation_steps, int) or (
+        accumulation_steps < 1
+    ):  # fmt: skip
+        raise ValueError(f"accumulation_steps must be a positive integer, got {accumulation_steps!r}")
+    for what, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
+        if limit is not None and not limit > 0:
+            raise ValueError(f"{what} must be a positive number, got {limit!r}")
+    if isinstance(loss, Node) and loss.run_op is not None:
+        raise GraphTypeError("train_step: the loss is an eager tensor; declare it with placeholders")
+    trained = _trained(loss, optimizer)
+    parameters = [parameter for parameter, _ in trained]
+    gradients: list[Node] = list(grad(loss, parameters))
+    effects = effects_of([loss, *outputs])
+    accumulators: list[Buffer] = []
+    chosen = name or _assigned_name() or "train_step"
+    results = [loss, *outputs]
+    accumulate = None
+    if accumulation_steps > 1:
+        accumulators = [Buffer(np.zeros_like(p.value), f"{p.name or 'parameter'}.sum_of_gradients")
+                        for p in parameters]  # fmt: skip
+        gradients = [a + g for a, g in zip(accumulators, gradients, strict=True)]
+        sums: dict[Parameter, Node] = {**effects, **dict(zip(accumulators, gradients, strict=True))}
+        accumulate = _compiled(
+            placeholders, results, sums, gradients, error_if_nonfinite, f"{chosen}_accumulate"
+        )
+    options = RuntimeOptions(optimizer)
+    used, norm = _clip(gradients, clip_grad_norm, clip_grad_value, error_if_nonfinite)
+    updates: dict[Parameter, Node] = {**effects, **_rules(trained, used, optimizer, options)}
+    for accumulator in accumulators:
+        updates[accumulator] = broadcast(constant(0.0, accumulator.dtype), accumulator.shape)
+    function = _compiled(
+        placeholders, results, updates, gradients, error_if_nonfinite, chosen, norm
+    )
+    stateful = bool(effects)
+    evaluation = validation_loss if validation_loss is not None else None if stateful else loss
+    return TrainStep(
+        placeholders, options, parameters, accumulate, function, accumulators, accumulation_steps,
+        error_if_nonfinite, evaluation,
+    )  # fmt: skip
+
+
+def _assigned_name() -> str | None:
+    origin = user_origin()
+    return origin.target if origin else None
+
+
+def _trained(loss: Node, optimizer: Optimizer) -> list[tuple[Parameter, int]]:
+    """The parameters that are trained, each with the number of its group."""
+    below = set(topological([loss]))
+    found = [
+        (parameter, number)
+        for number, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+        if parameter.requires_grad and parameter in below
+    ]
+    if not found:
+        raise GraphError(
+            f"train_step: {loss!r} depends on no parameter of the optimizer that requires a gradient"
+        )
+    return found
+
+
+def _clip(
+    gradients: list[Node], norm_limit: float | None, value_limit: float | None, checked: bool
+) -> tuple[list[Node], Node | None]:
+    """The gradients as the rule gets them, and their norm where it is needed."""
+    norm = None
+    if norm_limit is not None or checked:
+        norm = total_norm(gradients).named("gradient_norm")
+    if norm_limit is not None:
+        assert norm is not None
+        gradients = clipped(gradients, norm, float(norm_limit))
+    if value_limit is not None:
+        gradients = [sg.clip(g, -float(value_limit), float(value_limit)) for g in gradients]
+    return gradients, norm
+
+
+def _rules(
+    trained: Sequence[tuple[Parameter, int]],
+    gradients: Sequence[Node],
+    optimizer: Optimizer,
+    options: RuntimeOptions,
+) -> dict[Parameter, Node]:
+    """The optimizer's rule for each parameter: new values of the parameter and of its state."""
+    updates: dict[Parameter, Node] = {}
+    for (parameter, number), gradient in zip(trained, gradients, strict=True):
+        group = optimizer.param_groups[number]
+        state = optimizer.state_of(parameter, group)
+        scalars = options.scalars[number]
+        new, new_state = optimizer.rule(parameter, gradient, state, group, scalars.__getitem__)
+        updates[parameter] = new
+        updates |= {state[key]: value for key, value in new_state.items()}
+    return updates
+
+
+def _compiled(
+    inputs: Sequence[Node],
+    results: list[Node],
+    updates: dict[Parameter, Node],
+    gradients: list[Node],
+    checked: bool,
+    name: str,
+    norm: Node | None = None,
+) -> CompiledFunction:
+    """The function that computes results and stores updates; with ``checked``, nothing is stored
+    where the gradients are not finite, and their norm is the last result."""
+    if checked:
+        norm = total_norm(gradients).named("gradient_norm") if norm is None else norm
+        finite = sg.abs(norm) < np.inf
+        updates = {
+            parameter: sg.where(finite, value, parameter) for parameter, value in updates.items()
+        }
+        results = [*results, norm]
+    return compile(inputs, results, updates=updates, name=name)
+
+
+__all__ = ["TrainStep", "train_step"]
