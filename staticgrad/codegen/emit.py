@@ -136,6 +136,7 @@ class Emitter:
                 self.line(
                     f"{buffer.name} = array_at({table}[{position}], "
                     f"{format_shape(buffer.shape)}, {self._type(buffer)})"
+                    f"{'[()]' if buffer.by_value else ''}"
                 )
         self._workspace()
         for buffer in self.program.buffers:
@@ -253,7 +254,7 @@ class Emitter:
             if action == "start":
                 # the loop that sets an accumulator to zero needs no word; the sum gets one
                 continue
-            updated = member.section == "update"
+            updated = getattr(member.target, "kind", "") == "parameter"
             if member.node in self.explained and not updated:
                 continue
             self.explained.add(member.node)

@@ -87,7 +87,8 @@ class Placer:
         loops it would keep apart."""
         position = len(items)
         while position and not any(
-            depends(statement, other) for other in self._inside(items[position - 1])
+            depends(statement, other) or (statement.section == "update") > (other.section == "update")
+            for other in self._inside(items[position - 1])
         ):
             position -= 1
             if any(getattr(s, "action", "") == "check" for s in self._inside(items[position])):
@@ -125,8 +126,11 @@ class Placer:
         for item in reversed(items):
             inside = self._inside(item)
             if isinstance(item, Loop) and item.extent == extent and group[0].action != "check":
+                # a scalar in common is no reason to share a loop
                 shares = any(
-                    access.buffer.memory in touched for other in inside for access in other.accesses
+                    access.buffer.shape and access.buffer.memory in touched
+                    for other in inside
+                    for access in other.accesses
                 )
                 if shares and all(
                     may_share_step(statement, other, level)

@@ -10,9 +10,9 @@ from staticgrad.rewrite.graph import Graph
 def header(graph: Graph, program: Program, name: str) -> str:
     """The docstring of a generated module."""
     outputs = ", ".join(buffer.name for buffer in program.outputs)
-    updates = ", ".join(str(program.names[parameter]) for parameter, _ in graph.updates)
+    updated = {program.names[parameter] for parameter, _ in graph.updates}
     what = [f"computes {outputs}"] if outputs else []
-    what += [f"updates {updates} in place"] if updates else []
+    what += ["updates parameters in place"] if updated else []
     lines = [f"{name}: {' and '.join(what) or 'computes nothing'}.", ""]
     for title, buffers in (
         ("Inputs", program.inputs),
@@ -21,7 +21,7 @@ def header(graph: Graph, program: Program, name: str) -> str:
         ("Outputs", program.outputs),
     ):
         if buffers:
-            lines += [f"{title}:", *(f"    {_described(buffer)}" for buffer in buffers)]
+            lines += [f"{title}:", *(f"    {_described(buffer, updated)}" for buffer in buffers)]
     lines += ["", f"Workspace: {program.workspace} bytes."]
     lines += [
         "Returns 0, or 1 where a shape does not fit or the workspace is too small, or 2 + k where",
@@ -32,5 +32,6 @@ def header(graph: Graph, program: Program, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _described(buffer: Buffer) -> str:
-    return f"{buffer.name}: {buffer.dtype}{format_shape(buffer.shape)}"
+def _described(buffer: Buffer, updated: set[str]) -> str:
+    new = ", updated" if buffer.kind == "parameter" and buffer.name in updated else ""
+    return f"{buffer.name}: {buffer.dtype}{format_shape(buffer.shape)}{new}"

@@ -41,6 +41,8 @@ class Buffer:
     axes: tuple[int, ...] = ()
     #: for the accumulator of a reduction: where its last value is stored
     finishes_in: Buffer | None = None
+    #: for a scalar parameter that the function only reads: it is loaded once, at the beginning
+    by_value: bool = False
     #: whether another buffer views this one's memory, which must then exist as a whole
     viewed: bool = False
 

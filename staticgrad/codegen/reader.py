@@ -43,7 +43,7 @@ class ElementReader:
         return self.load(buffer, index)
 
     def load(self, buffer: Buffer, index: Index) -> Scalar:
-        if buffer.is_local:
+        if buffer.is_local or buffer.by_value:
             return buffer.name, ATOM
         return f"{buffer.name}[{subscripts(buffer, index)}]", ATOM
 

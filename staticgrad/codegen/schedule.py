@@ -69,7 +69,7 @@ def choose_buffers(
             or (len(consumers) + (node in roots) > 1 and not is_cheap(node))
             or (elementwise and any(user.op.name == "square" for user in consumers))
             or (
-                elementwise
+                (elementwise or (node.op.name == "astype" and not node.shape))
                 and (node.op.flops > 2 or not node.shape)
                 and any(user.op.name == "broadcast_to" for user in consumers)
             )
@@ -93,6 +93,7 @@ class Scheduler:
         self.order = topological(graph.roots)
         self.uses = users(self.order)
         self.kept = choose_buffers(graph, self.order, self.uses)
+        self.late = late_nodes(graph, self.order)
         self.buffers: dict[Node, Buffer] = {}
         self.all: list[Buffer] = []
         self.groups: list[list[Any]] = []
@@ -104,20 +105,25 @@ class Scheduler:
         graph = self.graph
         inputs = [self._leaf(node, "input") for node in graph.inputs]
         parameters, constants = [], []
+        updated = {parameter for parameter, _ in graph.updates}
         for node in [*self.order, *(parameter for parameter, _ in graph.updates)]:
             if node in self.buffers:
                 continue
             if node.op.name == "parameter":
                 parameters.append(self._leaf(node, "parameter"))
+                parameters[-1].by_value = not node.shape and node not in updated
             elif node.op.name == "constant" and not is_scalar_constant(node):
                 constants.append(self._leaf(node, "constant"))
         outputs = self._outputs()
-        for node in self.order:
-            if node in self.kept and not self._stored_by_update(node):
-                self._schedule(node)
+        # what only new values need comes last
+        for late in (False, True):
+            for node in self.order:
+                if (node in self.late) is late and node in self.kept:
+                    if not self._stored_by_update(node):
+                        self._schedule(node)
         for node, buffer in zip(graph.outputs, outputs, strict=True):
             if self.buffers.get(node) is not buffer:
-                self._store(node, buffer, section_of(node), self._reading(node))
+                self._store(node, buffer, self._section(node), self._reading(node))
         self._updates()
         return Program(
             inputs, parameters, constants, outputs, self.all, self.groups, self.checks, self.names
@@ -167,7 +173,7 @@ class Scheduler:
     # ---- statements ------------------------------------------------------------------------------
 
     def _schedule(self, node: Node) -> None:
-        section = section_of(node)
+        section = self._section(node)
         if is_view(node):
             source = self.buffers[node.inputs[0]]
             view = self._buffer(self.names[node], node, source.kind)
@@ -192,6 +198,11 @@ class Scheduler:
 
     def _reading(self, node: Node) -> Any:
         return lambda reader, own: reader.read(node, own)
+
+    def _section(self, node: Node) -> str:
+        if node in self.late:
+            return "update"
+        return "forward" if node.adjoint_of is None else "backward"
 
     def _finish(self, statement: Statement) -> Statement:
         """Take down what the statement reads and writes, by running its lowering once."""
@@ -411,8 +422,10 @@ class BoundsCheck:
         return f"{low} <= {index} < {reader.integer(self.extent)[0]}", 4
 
 
-def section_of(node: Node) -> str:
-    return "forward" if node.adjoint_of is None else "backward"
+def late_nodes(graph: Graph, order: list[Node]) -> set[Node]:
+    """What neither outputs nor adjoints need, but new values of parameters do."""
+    early = set(topological([*graph.outputs, *(n for n in order if n.adjoint_of is not None)]))
+    return {node for node in order if node not in early and node.op.name not in LEAVES}
 
 
 def ends_in_reduced_axes(node: Node) -> bool:

@@ -24,6 +24,7 @@ Assignment = tuple[tuple[int, int], tuple[int, int], str]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = _PACKAGE + "demo.py"
+_naming: ContextVar[bool] = ContextVar("staticgrad_naming", default=True)
 _scope: ContextVar[str] = ContextVar("staticgrad_scope", default="")
 
 
@@ -70,13 +71,29 @@ def user_origin() -> Origin | None:
         return None
     code = frame.f_code
     return Origin(
-        code.co_filename, frame.f_lineno, code.co_name, _scope.get(), code, frame.f_lasti
-    )
+        code.co_filename, frame.f_lineno, code.co_name, _scope.get(),
+        code if _naming.get() else None, frame.f_lasti,
+    )  # fmt: skip
 
 
 def is_internal(file: str) -> bool:
     """Whether a file is no user's: staticgrad's own, but for its demo, or Python's machinery."""
     return (file.startswith(_PACKAGE) and file != _DEMO) or file.startswith("<frozen")
+
+
+@contextmanager
+def unnamed_results() -> Iterator[None]:
+    """Nodes made inside are not what the user's statement assigns, and do not take its name."""
+    token = _naming.set(False)
+    try:
+        yield
+    finally:
+        _naming.reset(token)
+
+
+def current_scope() -> str:
+    """The module path of nodes that are made now; empty outside of modules."""
+    return _scope.get()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
-from staticgrad.graph.origin import name_scope
+from staticgrad.graph.origin import current_scope, name_scope
 
 #: whether a module's call is inside another's
 _inside: ContextVar[bool] = ContextVar("staticgrad_inside_module", default=False)
@@ -120,9 +120,21 @@ class Module:
             if outermost:
                 return self.forward(*arguments, **options)
             with name_scope(self.__dict__.get("_attribute", type(self).__name__)):
-                return self.forward(*arguments, **options)
+                return self._named_result(self.forward(*arguments, **options), arguments)
         finally:
             _inside.reset(token)
+
+    def _named_result(self, result: Any, arguments: Any) -> Any:
+        """In a static graph, what a module computes is called after the module."""
+        if (
+            isinstance(result, Node)
+            and result.run_op is None
+            and result.name is None
+            and result.inputs
+            and not any(result is argument for argument in arguments)
+        ):
+            result.name = current_scope()
+        return result
 
     def _name_parameters(self) -> None:
         """Parameters without a name are called after the path of attributes that leads to them;

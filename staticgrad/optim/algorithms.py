@@ -14,6 +14,7 @@ from staticgrad.optim.optimizer import (
     Optimizer,
     Update,
     Value,
+    called,
     check_positive,
     prepared,
     scaled,
@@ -86,6 +87,7 @@ class SGD(Optimizer):
             new_state["step"] = state["step"] + 1.0
         else:
             b = momentum * old + g
+        called(b, "b")
         direction = g + momentum * b if group["nesterov"] else b
         return p - lr * direction, {"momentum_buffer": b, **new_state}
 
@@ -146,13 +148,13 @@ class Adam(Optimizer):
         first, second = scaled(beta1, p), scaled(beta2, p)
         m = state["exp_avg"] + (1.0 - first) * (g - state["exp_avg"])
         v = second * state["exp_avg_sq"] + (1.0 - second) * sg.square(g)
-        new_state = {"step": step, "exp_avg": m, "exp_avg_sq": v}
+        new_state = {"step": step, "exp_avg": called(m, "m"), "exp_avg_sq": called(v, "v")}
         largest = v
         if group["amsgrad"]:
             largest = new_state["max_exp_avg_sq"] = sg.maximum(state["max_exp_avg_sq"], v)
         # corrections in float64, as PyTorch's Python numbers
-        size = scaled(lr / (1.0 - sg.pow(beta1, t)), p)
-        root = scaled(sg.sqrt(1.0 - sg.pow(beta2, t)), p)
+        size = called(scaled(lr / (1.0 - sg.pow(beta1, t)), p), "step_size")
+        root = called(scaled(sg.sqrt(1.0 - sg.pow(beta2, t)), p), "v_correction")
         return p - size * (m / (sg.sqrt(largest) / root + group["eps"])), new_state
 
 
@@ -229,16 +231,16 @@ class RMSprop(Optimizer):
     ) -> Update:
         g = prepared(p, g, group)
         lr, alpha = scaled(value("lr"), p), group["alpha"]
-        v = alpha * state["square_avg"] + (1 - alpha) * sg.square(g)
+        v = called(alpha * state["square_avg"] + (1 - alpha) * sg.square(g), "v")
         new_state = {"step": state["step"] + 1.0, "square_avg": v}
         if group["centered"]:
             mean = state["grad_avg"] + (1 - alpha) * (g - state["grad_avg"])
-            new_state["grad_avg"] = mean
+            new_state["grad_avg"] = called(mean, "mean")
             v = v - sg.square(mean)
         direction = g / (sg.sqrt(v) + group["eps"])
         if group["momentum"] > 0:
             direction = scaled(value("momentum"), p) * state["momentum_buffer"] + direction
-            new_state["momentum_buffer"] = direction
+            new_state["momentum_buffer"] = called(direction, "b")
         return p - lr * direction, new_state
 
 
@@ -286,7 +288,7 @@ class Adagrad(Optimizer):
         lr = value("lr")
         if group["lr_decay"]:
             lr = lr / (1.0 + sg.astype(state["step"], "float64") * group["lr_decay"])
-        total = state["sum"] + sg.square(g)
+        total = called(state["sum"] + sg.square(g), "s")
         new = p - scaled(lr, p) * (g / (sg.sqrt(total) + group["eps"]))
         return new, {"step": state["step"] + 1.0, "sum": total}
 

@@ -38,6 +38,8 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Parameter, dict[str, Buffer]] = {}
+        self._counts: dict[int, Buffer] = {}
+        self.layout = 0
         if isinstance(params, Node):
             raise TypeError("params must be an iterable of parameters or dictionaries, not one")
         given = list(params)
@@ -96,12 +98,38 @@ class Optimizer:
         """The state of a parameter, made when first asked for."""
         if parameter not in self.state:
             self.state[parameter] = {
-                name: Buffer(array)
+                name: self._buffer(parameter, name, array, group)
                 for name, array in self.initial_state(parameter, group).items()
             }
-            for name, buffer in self.state[parameter].items():
-                buffer.name = f"{parameter.name or 'parameter'}.{name}"
         return self.state[parameter]
+
+    def _buffer(
+        self, parameter: Parameter, name: str, array: np.ndarray, group: Mapping[str, Any]
+    ) -> Buffer:
+        """Memory for a part of the state. The parameters of a group share their count of steps for as
+        long as they take all steps together, so that what depends on it is computed once."""
+        if name == "step":
+            shared = self._counts.get(id(group))
+            if shared is not None and np.array_equal(shared.value, array):
+                return shared
+        buffer = Buffer(array)
+        buffer.name = f"{parameter.name or 'parameter'}.{name}"
+        if name == "step" and id(group) not in self._counts:
+            number = next(k for k, known in enumerate(self.param_groups) if known is group)
+            buffer.name = "steps" if len(self.param_groups) == 1 else f"steps_{number}"
+            self._counts[id(group)] = buffer
+        return buffer
+
+    def _count_apart(self, group: Mapping[str, Any]) -> None:
+        """Give each parameter of a group a count of steps of its own."""
+        shared = self._counts.get(id(group))
+        for parameter in group["params"]:
+            state = self.state.get(parameter, {})
+            if shared is not None and state.get("step") is shared:
+                state["step"] = Buffer(shared.value)
+                state["step"].name = f"{parameter.name or 'parameter'}.step"
+        #: compiled steps hold on to the memory of counts, and look at this number
+        self.layout += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set them to zero."""
@@ -122,9 +150,11 @@ class Optimizer:
         pending: list[tuple[Parameter, Node]] = []
         with no_grad():
             for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is None or not parameter.requires_grad:
-                        continue
+                stepping = [p for p in group["params"] if p.grad is not None and p.requires_grad]
+                left_out = {p for p in group["params"]} - set(stepping)
+                if stepping and any("step" in self.state.get(p, {}) for p in left_out):
+                    self._count_apart(group)
+                for parameter in stepping:
                     state = self.state_of(parameter, group)
                     views = {name: view_of(buffer) for name, buffer in state.items()}
                     gradient = parameter.grad.detach()
@@ -173,6 +203,12 @@ class Optimizer:
                 f"{[len(g['params']) for g in groups]} parameters, this optimizer of "
                 f"{[len(g['params']) for g in self.param_groups]}"
             )
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            entries = [state_dict["state"].get(n, {}) for n in saved["params"]]
+            if len({float(np.asarray(e["step"])) for e in entries if "step" in e}) > 1:
+                for parameter in group["params"]:
+                    self.state_of(parameter, group)
+                self._count_apart(group)
         by_number = {
             number: (parameter, group)
             for group, saved in zip(self.param_groups, groups, strict=True)
@@ -217,6 +253,11 @@ def scaled(factor: Any, like: Node) -> Any:
     from staticgrad.ops.convert import cast
 
     return cast(factor, like.dtype) if isinstance(factor, Node) else factor
+
+
+def called(value: Any, name: str) -> Any:
+    """``value``, under ``name`` in generated code."""
+    return value.named(name) if isinstance(value, Node) and value.run_op is None else value
 
 
 def prepared(p: Node, g: Node, group: Mapping[str, Any], decay: bool = True) -> Node:

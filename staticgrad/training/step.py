@@ -11,13 +11,13 @@ import numpy as np
 from staticgrad.derive.gradient import grad
 from staticgrad.graph.leaves import Parameter, constant
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
-from staticgrad.graph.origin import user_origin
+from staticgrad.graph.origin import unnamed_results, user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.nn.module import Buffer
 from staticgrad.nn.utils.clip_grad import clipped, nonfinite_message, total_norm
 from staticgrad.ops import public as sg
 from staticgrad.ops.convert import broadcast
-from staticgrad.optim.optimizer import Optimizer
+from staticgrad.optim.optimizer import Optimizer, called
 from staticgrad.rewrite.graph import effects_of
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
@@ -49,6 +49,7 @@ class RuntimeOptions:
                     nodes[name] = self._slot(group, name, None, f"{name}{suffix}")
             self.scalars.append(nodes)
         self._fixed = self._others()
+        self._layout = optimizer.layout
 
     def _slot(self, group: dict[str, Any], name: str, position: int | None, label: str) -> Buffer:
         buffer = Buffer(np.zeros((), np.float64), label)
@@ -66,6 +67,11 @@ class RuntimeOptions:
         """Read the options. Raises RuntimeError where one was changed that is compiled in."""
         for group, name, position, array in self._slots:
             array[()] = group[name] if position is None else group[name][position]
+        if self.optimizer.layout != self._layout:
+            raise RuntimeError(
+                "parameters of the optimizer no longer count their steps together, since an eager step "
+                "or a loaded state has told them apart: call train_step() again"
+            )
         if self._others() != self._fixed:
             names = ", ".join(self.optimizer.runtime)
             raise RuntimeError(
@@ -280,22 +286,56 @@ def train_step(
         raise GraphTypeError("train_step: the loss is an eager tensor; declare it with placeholders")
     trained = _trained(loss, optimizer)
     parameters = [parameter for parameter, _ in trained]
+    chosen = name or _assigned_name() or "train_step"
+    if loss.name is None and (loss.origin is None or loss.origin.target in (None, chosen)):
+        loss.named("loss")
+    with unnamed_results():
+        return _step(
+            placeholders, loss, optimizer, trained, parameters, chosen, clip_grad_norm,
+            clip_grad_value, accumulation_steps, error_if_nonfinite, outputs, validation_loss,
+        )  # fmt: skip
+
+
+def _assigned_name() -> str | None:
+    origin = user_origin()
+    return origin.target if origin else None
+
+
+def _step(
+    placeholders: list[Node],
+    loss: Node,
+    optimizer: Optimizer,
+    trained: list[tuple[Parameter, int]],
+    parameters: list[Parameter],
+    chosen: str,
+    clip_grad_norm: float | None,
+    clip_grad_value: float | None,
+    accumulation_steps: int,
+    error_if_nonfinite: bool,
+    outputs: Sequence[Node],
+    validation_loss: Node | None,
+) -> TrainStep:
     gradients: list[Node] = list(grad(loss, parameters))
     effects = effects_of([loss, *outputs])
     accumulators: list[Buffer] = []
-    chosen = name or _assigned_name() or "train_step"
     results = [loss, *outputs]
     accumulate = None
     if accumulation_steps > 1:
         accumulators = [Buffer(np.zeros_like(p.value), f"{p.name or 'parameter'}.sum_of_gradients")
                         for p in parameters]  # fmt: skip
-        gradients = [a + g for a, g in zip(accumulators, gradients, strict=True)]
+        gradients = [
+            called(a + g, f"sum_d_{p.name or 'parameter'}")
+            for p, a, g in zip(parameters, accumulators, gradients, strict=True)
+        ]
         sums: dict[Parameter, Node] = {**effects, **dict(zip(accumulators, gradients, strict=True))}
         accumulate = _compiled(
             placeholders, results, sums, gradients, error_if_nonfinite, f"{chosen}_accumulate"
         )
     options = RuntimeOptions(optimizer)
     used, norm = _clip(gradients, clip_grad_norm, clip_grad_value, error_if_nonfinite)
+    if used is not gradients:
+        for parameter, gradient in zip(parameters, used, strict=True):
+            called(gradient, f"clipped_d_{parameter.name or 'parameter'}")
     updates: dict[Parameter, Node] = {**effects, **_rules(trained, used, optimizer, options)}
     for accumulator in accumulators:
         updates[accumulator] = broadcast(constant(0.0, accumulator.dtype), accumulator.shape)
@@ -308,11 +348,6 @@ def train_step(
         placeholders, options, parameters, accumulate, function, accumulators, accumulation_steps,
         error_if_nonfinite, evaluation,
     )  # fmt: skip
-
-
-def _assigned_name() -> str | None:
-    origin = user_origin()
-    return origin.target if origin else None
 
 
 def _trained(loss: Node, optimizer: Optimizer) -> list[tuple[Parameter, int]]:

@@ -39,6 +39,8 @@ def clip_coefficient(norm: Node, max_norm: float) -> Node:
 def clipped(gradients: Sequence[Node], norm: Node, max_norm: float) -> list[Node]:
     """Gradients scaled so that their norm is at most ``max_norm``."""
     factor = clip_coefficient(norm, max_norm)
+    if factor.run_op is None:
+        factor.named("clip_factor")
     return [gradient * cast(factor, gradient.dtype) for gradient in gradients]
 
 
