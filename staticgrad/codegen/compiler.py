@@ -30,8 +30,8 @@ RESERVED = frozenset(
     "range njit parameters constants workspace array_at view reshaped part matmul matmul_nn "
     "matmul_tn matmul_nt matmul_tt plus times where maximum minimum absolute sign floor exp expm1 "
     "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
-    "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 isnan inf nan "
-    "f32 f64 i64 i32 boolean end run np".split()
+    "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 "
+    "isnan inf nan f32 f64 i64 i32 boolean end run np".split()
 )
 
 

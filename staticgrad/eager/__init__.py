@@ -14,7 +14,8 @@ from typing import Any
 from staticgrad.eager.backward import grad
 from staticgrad.eager.creation import *  # noqa: F403  listed in creation.py
 from staticgrad.eager.creation import __all__ as _creation
-from staticgrad.eager.tensor import Tensor, as_tensor, enable_grad, is_grad_enabled, no_grad
+from staticgrad.eager.modes import enable_grad, is_grad_enabled, no_grad
+from staticgrad.eager.tensor import Tensor, as_tensor
 from staticgrad.ops import public as _public
 from staticgrad.ops.custom import Function
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py

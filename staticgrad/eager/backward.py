@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.eager.tensor import TapeEntry, Tensor, as_tensor, enable_grad, lift, no_grad
+from staticgrad.eager.modes import enable_grad, no_grad
+from staticgrad.eager.tensor import TapeEntry, Tensor, as_tensor, lift
 from staticgrad.graph.node import Node
 from staticgrad.ops.custom import CUSTOM
 from staticgrad.ops.scalar import add

@@ -196,13 +196,13 @@ class TorchMethods:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad``; returns the tensor."""
-        self.requires_grad = requires_grad
+        self.requires_grad = requires_grad  # type: ignore
         return self  # type: ignore
 
     def detach_(self) -> Tensor:
         """Forget how the tensor was computed."""
-        self.grad_fn = None
-        self._requires_grad = False
+        self.grad_fn = None  # type: ignore
+        self._requires_grad = False  # type: ignore
         return self  # type: ignore
 
     def any(self) -> Tensor:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
 from typing import Any
 
 import numpy as np
 
 from staticgrad.eager.display import format_tensor
 from staticgrad.eager.methods import TorchMethods
+from staticgrad.eager.modes import is_grad_enabled
 from staticgrad.graph.leaves import CONSTANT, Leaf, Parameter, check_dtype
 from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, located
@@ -24,43 +23,7 @@ from staticgrad.graph.traverse import topological
 
 TENSOR = Leaf("tensor")
 _NO_ATTRS: dict[str, Any] = {}
-_recording: ContextVar[bool] = ContextVar("staticgrad_recording", default=True)
 _serial = itertools.count()
-
-
-class _GradMode(ContextDecorator):
-    """A context, or a decorator, in which operations are recorded or are not."""
-
-    recording: bool
-
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []
-
-    def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self.recording))
-
-    def __exit__(self, *exception: Any) -> None:
-        _recording.reset(self._tokens.pop())
-
-    def _recreate_cm(self) -> _GradMode:
-        return type(self)()
-
-
-class no_grad(_GradMode):
-    """Nothing inside is recorded: results do not require gradients."""
-
-    recording = False
-
-
-class enable_grad(_GradMode):
-    """Operations inside are recorded, also within ``no_grad``."""
-
-    recording = True
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are recorded for a backward pass."""
-    return _recording.get()
 
 
 class Tensor(TorchMethods, Node):
@@ -87,7 +50,7 @@ class Tensor(TorchMethods, Node):
         self._array = array
         self._requires_grad = False
         self._grad: Tensor | None = None
-        self.grad_fn: TapeEntry | None = None
+        self.grad_fn: TapeEntry | None = None  # type: ignore[assignment]
         self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
         #: how often the memory was changed in place; tensors that share memory share the counter
         self._version = [0]
@@ -207,7 +170,7 @@ class Tensor(TorchMethods, Node):
         return int(self.item())
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter([self[position] for position in range(len(self))])
+        return iter([self[position] for position in range(len(self))])  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return format_tensor(self._array, self.requires_grad, self.grad_fn)
@@ -264,7 +227,7 @@ class Tensor(TorchMethods, Node):
 
     def _change(self, result: Tensor) -> Tensor:
         """Take over the value of ``result``, and how it was computed."""
-        if _recording.get():
+        if is_grad_enabled():
             if self.is_leaf and self.requires_grad:
                 raise RuntimeError(
                     "a leaf tensor that requires grad is being used in an in-place operation; do it "
@@ -283,7 +246,7 @@ class Tensor(TorchMethods, Node):
             raise RuntimeError(f"result type {result.dtype} can't be cast to {self.dtype}")
         self._array[...] = result._array
         self._version[0] += 1
-        if _recording.get() and result.requires_grad:
+        if is_grad_enabled() and result.requires_grad:
             self.grad_fn = result.grad_fn
             self._requires_grad = True
         return self
@@ -292,7 +255,7 @@ class Tensor(TorchMethods, Node):
         plain = value._array if isinstance(value, Tensor) else np.asarray(value)
         keys = key if isinstance(key, tuple) else (key,)
         place = tuple(item._array if isinstance(item, Tensor) else item for item in keys)
-        if _recording.get() and (
+        if is_grad_enabled() and (
             self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
         ):
             mask = np.zeros(self.shape, bool)
@@ -309,7 +272,7 @@ class Tensor(TorchMethods, Node):
         self._array[place] = plain
         self._version[0] += 1
 
-    run_op = staticmethod(lambda op, inputs, attrs: run(op, inputs, attrs))
+    is_eager = True
 
 
 class HookHandle:
@@ -435,7 +398,7 @@ def run(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> Tensor:
     if (
         type.dtype.kind == "f"
         and any(tensor._requires_grad for tensor in tensors)
-        and _recording.get()
+        and is_grad_enabled()
         and op.name != "stop_gradient"
     ):
         result._requires_grad = True
@@ -464,3 +427,4 @@ def detached_view(parameter: Parameter) -> Tensor:
 
 
 FUNCTIONS["detached_view"] = detached_view
+FUNCTIONS["run_op"] = run

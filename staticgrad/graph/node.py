@@ -8,7 +8,7 @@ messages, printing and the generated code.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -140,8 +140,8 @@ class Node(ArrayMethods):
         self.effects: tuple[tuple[Any, Node], ...] = ()
         self.serial = next(_serial)
 
-    #: runs an op at once, where the node has its value already (see ``staticgrad.eager``)
-    run_op: ClassVar[Callable[[Op, Sequence[Node], Mapping[str, Any]], Node] | None] = None
+    #: whether the node has its value already, so that ops run at once (see ``staticgrad.eager``)
+    is_eager: ClassVar[bool] = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -187,8 +187,8 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = 
     """
     attributes = dict(attrs or {})
     for node in inputs:
-        if node.run_op is not None:
-            return node.run_op(op, inputs, attributes)
+        if node.is_eager:
+            return FUNCTIONS["run_op"](op, inputs, attributes)
     adjoint_of = _adjoint_context.get()
     origin = adjoint_of.origin if adjoint_of is not None else user_origin()
     try:

@@ -75,7 +75,9 @@ class Conv1d(_Conv):
 
     def forward(self, x: Any) -> Any:
         """Shape (batch, out_channels, positions)."""
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv1d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
 
 
 class Conv2d(_Conv):
@@ -89,7 +91,9 @@ class Conv2d(_Conv):
 
     def forward(self, x: Any) -> Any:
         """Shape (batch, out_channels, rows, columns)."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
 
 
 class _Pool(Module):

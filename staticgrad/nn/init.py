@@ -19,7 +19,7 @@ def _array(tensor: Any) -> np.ndarray:
     """The memory to fill."""
     if isinstance(tensor, Parameter):
         return tensor.value
-    if isinstance(tensor, Node) and tensor.run_op is not None:
+    if isinstance(tensor, Node) and tensor.is_eager:
         return tensor.detach().numpy()  # type: ignore[attr-defined]
     if isinstance(tensor, np.ndarray):
         return tensor

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from staticgrad.graph.leaves import Parameter
 from staticgrad.nn import functional as F
 from staticgrad.nn import init
 from staticgrad.nn.module import Buffer, Module
-from staticgrad.graph.leaves import Parameter
 from staticgrad.random import new_state
 
 

@@ -128,7 +128,7 @@ class Module:
         """In a static graph, what a module computes is called after the module."""
         if (
             isinstance(result, Node)
-            and result.run_op is None
+            and not result.is_eager
             and result.name is None
             and result.inputs
             and not any(result is argument for argument in arguments)
@@ -185,7 +185,9 @@ class Module:
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """Parameters with their paths, shared ones once."""
         return self._named("_parameters", prefix, recurse)
 
@@ -348,10 +350,10 @@ def zero_grad(parameters: Any, set_to_none: bool = True) -> None:
 def store(buffer: Buffer, value: Any, result: Node) -> None:
     """Set ``buffer`` to ``value``: at once in eager mode; in a static graph, whenever a compiled call
     computes ``result``."""
-    if isinstance(value, Node) and value.run_op is None:
+    if isinstance(value, Node) and not value.is_eager:
         result.effects = (*result.effects, (buffer, value))
     else:
-        buffer.value[...] = np.asarray(value.detach() if isinstance(value, Node) else value)
+        buffer.value[...] = np.asarray(value.detach() if isinstance(value, Node) else value)  # type: ignore
 
 
 __all__ = ["Buffer", "Module", "Parameter"]

@@ -9,7 +9,7 @@ import numpy as np
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import GraphError, Node
 from staticgrad.nn import functional as F
-from staticgrad.nn.module import Buffer, Module, store
+from staticgrad.nn.module import Module, store
 from staticgrad.ops import public as sg
 from staticgrad.ops.convert import as_node, cast
 
@@ -82,7 +82,7 @@ class _BatchNorm(Module):
         batch = sg.stop_gradient(mean)
         store(self.running_mean, (1.0 - share) * self.running_mean + share * batch, result)
         store(self.running_var, (1.0 - share) * self.running_var + share * unbiased, result)
-        if x.run_op is None:
+        if not x.is_eager:
             store(self.num_batches_tracked, count, result)
         else:
             self.num_batches_tracked.value += 1

@@ -290,7 +290,7 @@ def _apply_array(name: str, *values: Any, **options: Any) -> Any:
 
     op = OPS[name]
     if all(isinstance(value, (int, float)) for value in values):
-        return op.execute([np.float64(value) for value in values], options).item()
+        return op.execute([np.asarray(float(value)) for value in values], options).item()
     return op.execute(_in_dtype(values), {**getattr(op, "options", {}), **options})
 
 

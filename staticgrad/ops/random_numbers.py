@@ -83,7 +83,7 @@ def uniform_like(x: Node, state: Parameter) -> Node:
     In a static graph, a compiled call counts its draws when it is done. An eager tensor draws at
     once, and the state goes on.
     """
-    if x.run_op is None:
+    if not x.is_eager:
         return make_node(UNIFORM, [state, x], {"draw": next(_sites)})
     result = make_node(UNIFORM, [state, x], {"draw": 0})
     state.value[1] += 1

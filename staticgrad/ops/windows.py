@@ -72,7 +72,8 @@ class Fold(Op):
                     arrays[0].shape[-2 * count : -count], strict=True,
                 )
             )  # fmt: skip
-            result[(..., *spots)] += arrays[0][(..., *place)]
+            target: tuple[Any, ...] = (..., *spots)
+            result[target] += arrays[0][(..., *place)]
         return result
 
     def target_index(self, node: Node, own: Index, reader: Reader) -> Index:
@@ -100,7 +101,8 @@ def _view(
     view = np.lib.stride_tricks.sliding_window_view(array, spans, axes)
     steps = [slice(None, None, stride) for stride in strides]
     places = [slice(None, None, dilation) for dilation in dilations]
-    return view[(..., *steps, *places)]
+    key: tuple[Any, ...] = (..., *steps, *places)
+    return view[key]
 
 
 WINDOWS = register(Windows("windows"))

@@ -145,9 +145,10 @@ class Adam(Optimizer):
             p = p * scaled(1 - lr * group["weight_decay"], p)
         step = state["step"] + 1.0
         t = sg.astype(step, "float64")
-        first, second = scaled(beta1, p), scaled(beta2, p)
-        m = state["exp_avg"] + (1.0 - first) * (g - state["exp_avg"])
-        v = second * state["exp_avg_sq"] + (1.0 - second) * sg.square(g)
+        # 1 - beta in float64 first: in float32, 1 - 0.999 has no more than five digits
+        second, first_rest, second_rest = (scaled(b, p) for b in (beta2, 1.0 - beta1, 1.0 - beta2))
+        m = state["exp_avg"] + first_rest * (g - state["exp_avg"])
+        v = second * state["exp_avg_sq"] + second_rest * sg.square(g)
         new_state = {"step": step, "exp_avg": called(m, "m"), "exp_avg_sq": called(v, "v")}
         largest = v
         if group["amsgrad"]:

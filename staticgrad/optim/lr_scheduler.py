@@ -3,6 +3,7 @@ the compiled step read anew each time. Names, arguments and values are PyTorch's
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -207,10 +208,9 @@ class OneCycleLR(LRScheduler):
         ]
         if three_phase:
             self.phases[1:] = [
-                (2 * peak + 1 - 0.0, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+                (2 * peak, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
                 (last, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
             ]
-            self.phases[1] = (float(2 * pct_start * total_steps) - 2, *self.phases[1][1:])
         count = len(optimizer.param_groups)
         highest = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * count
         defaults = optimizer.defaults
@@ -237,12 +237,11 @@ class OneCycleLR(LRScheduler):
                 f"tried to step {self.last_epoch} times; the total number of steps is "
                 f"{self.total_steps}"
             )
-        begin = 0.0
-        for end, lr0, lr1, m0, m1 in self.phases:
-            if self.last_epoch <= end or end == self.phases[-1][0]:
-                part = (self.last_epoch - begin) / (end - begin) if end != begin else 1.0
-                break
-            begin = end
+        ends = [phase[0] for phase in self.phases]
+        number = min(bisect.bisect_left(ends, self.last_epoch), len(ends) - 1)
+        begin = ends[number - 1] if number else 0.0
+        end, lr0, lr1, m0, m1 = self.phases[number]
+        part = (self.last_epoch - begin) / (end - begin) if end != begin else 1.0
         rates = []
         for group in self.optimizer.param_groups:
             rates.append(self._between(group[lr0], group[lr1], part))

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from staticgrad.eager.tensor import no_grad, view_of
+from staticgrad.eager.modes import no_grad
+from staticgrad.eager.tensor import view_of
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.nn.module import Buffer, zero_grad
@@ -151,7 +152,7 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 stepping = [p for p in group["params"] if p.grad is not None and p.requires_grad]
-                left_out = {p for p in group["params"]} - set(stepping)
+                left_out = set(group["params"]) - set(stepping)
                 if stepping and any("step" in self.state.get(p, {}) for p in left_out):
                     self._count_apart(group)
                 for parameter in stepping:
@@ -257,7 +258,7 @@ def scaled(factor: Any, like: Node) -> Any:
 
 def called(value: Any, name: str) -> Any:
     """``value``, under ``name`` in generated code."""
-    return value.named(name) if isinstance(value, Node) and value.run_op is None else value
+    return value.named(name) if isinstance(value, Node) and not value.is_eager else value
 
 
 def prepared(p: Node, g: Node, group: Mapping[str, Any], decay: bool = True) -> Node:

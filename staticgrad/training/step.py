@@ -282,7 +282,7 @@ def train_step(
     for what, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
         if limit is not None and not limit > 0:
             raise ValueError(f"{what} must be a positive number, got {limit!r}")
-    if isinstance(loss, Node) and loss.run_op is not None:
+    if isinstance(loss, Node) and loss.is_eager:
         raise GraphTypeError("train_step: the loss is an eager tensor; declare it with placeholders")
     trained = _trained(loss, optimizer)
     parameters = [parameter for parameter, _ in trained]

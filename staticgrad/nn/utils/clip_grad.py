@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.eager.tensor import Tensor, no_grad
+from staticgrad.eager.modes import no_grad
+from staticgrad.eager.tensor import Tensor
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.ops import public as sg
@@ -39,13 +40,13 @@ def clip_coefficient(norm: Node, max_norm: float) -> Node:
 def clipped(gradients: Sequence[Node], norm: Node, max_norm: float) -> list[Node]:
     """Gradients scaled so that their norm is at most ``max_norm``."""
     factor = clip_coefficient(norm, max_norm)
-    if factor.run_op is None:
+    if not factor.is_eager:
         factor.named("clip_factor")
     return [gradient * cast(factor, gradient.dtype) for gradient in gradients]
 
 
 def _with_gradients(parameters: Any) -> list[Any]:
-    given = [parameters] if isinstance(parameters, Node) else list(parameters)
+    given: list[Any] = [parameters] if isinstance(parameters, Node) else list(parameters)
     return [parameter for parameter in given if parameter.grad is not None]
 
 

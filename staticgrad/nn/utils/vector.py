@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.eager.tensor import lift, no_grad
+from staticgrad.eager.modes import no_grad
+from staticgrad.eager.tensor import lift
 from staticgrad.graph.leaves import Parameter
 from staticgrad.ops import public as sg
 

@@ -1,0 +1,253 @@
+"""Static training steps: whole epochs, failures, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticgrad as sg
+from staticgrad import eager, nn, optim
+
+X = np.random.default_rng(1).standard_normal((70, 6)).astype("float32")
+LABELS = np.random.default_rng(2).integers(0, 3, 70)
+
+
+def model(seed: int = 0, **options: Any) -> tuple[nn.Module, Any, sg.TrainStep]:
+    sg.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)
+    )
+    x, y = sg.placeholder("x", ("batch", 6)), sg.placeholder("y", ("batch",), "int64")
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+    loss = nn.CrossEntropyLoss()(net(x), y)
+    return net, optimizer, sg.train_step([x, y], loss, optimizer, **options)
+
+
+def everything(net: nn.Module, optimizer: Any) -> list[np.ndarray]:
+    state = optimizer.state_dict()["state"]
+    arrays = [*net.state_dict().values(), *(b.value for b in net.buffers())]
+    return [np.array(a) for a in (*arrays, *(v for s in state.values() for v in s.values()))]
+
+
+def same(one: list[np.ndarray], two: list[np.ndarray]) -> None:
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_grad_norm": 0.5, "accumulation_steps": 3}])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_fit_gives_the_bits_of_single_steps(shuffle: bool, options: dict[str, Any]) -> None:
+    net, optimizer, step = model(**options)
+    schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    history = step.fit(X, LABELS, epochs=3, batch_size=16, shuffle=shuffle, seed=4, scheduler=schedule)
+    other, other_optimizer, single = model(**options)
+    other_schedule = optim.lr_scheduler.ExponentialLR(other_optimizer, 0.5)
+    rng = np.random.default_rng(4)
+    losses = []
+    for _ in range(3):
+        order = rng.permutation(70) if shuffle else np.arange(70)
+        for first in range(0, 70, 16):
+            chosen = order[first : first + 16]
+            losses.append(float(single(X[chosen], LABELS[chosen])))
+        other_schedule.step()
+    same(everything(net, optimizer), everything(other, other_optimizer))
+    assert history.batch_loss == losses and history.lr == [0.01, 0.005, 0.0025]
+    assert history.loss[0] == pytest.approx(np.average(losses[:5], weights=[16, 16, 16, 16, 6]))
+    assert step.accumulated == single.accumulated
+
+
+def test_fit_learns_and_validates() -> None:
+    labels = (X[:, 0] > 0).astype("int64")
+    sg.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2))
+    x, y = sg.placeholder("x", ("batch", 6)), sg.placeholder("y", ("batch",), "int64")
+    loss = nn.CrossEntropyLoss()(net(x), y)
+    net.eval()
+    validation = nn.CrossEntropyLoss()(net(x), y)
+    step = sg.train_step(
+        [x, y], loss, optim.Adam(net.parameters(), lr=0.02), validation_loss=validation
+    )
+    history = step.fit(X, labels, epochs=60, batch_size=8, seed=0, validation=(X, labels))
+    assert len(history.loss) == len(history.validation_loss) == 60
+    assert history.validation_loss[-1] < 0.1 < history.validation_loss[0]
+
+
+def test_fit_refuses() -> None:
+    _, _, step = model()
+    with pytest.raises(TypeError, match="takes 2 arrays"):
+        step.fit(X)
+    with pytest.raises(ValueError, match="equally many samples"):
+        step.fit(X, LABELS[:5])
+    with pytest.raises(ValueError, match="batch_size"):
+        step.fit(X, LABELS, batch_size=0)
+    with pytest.raises(ValueError, match="axis 1 must have size 6"):
+        step.fit(X[:, :5], LABELS)
+    with pytest.raises(ValueError, match="validation_loss="):
+        step.fit(X, LABELS, validation=(X, LABELS))
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_failed_step_changes_nothing(accumulation_steps: int) -> None:
+    net, optimizer, step = model(accumulation_steps=accumulation_steps, error_if_nonfinite=True)
+    step(X[:8], LABELS[:8])
+    before = everything(net, optimizer)
+    bad = LABELS[:8].copy()
+    bad[3] = 3
+    with pytest.raises(IndexError, match="out of range"):
+        step(X[:8], bad)
+    with pytest.raises(ValueError, match="axis 1"):
+        step(X[:8, :5], LABELS[:8])
+    with pytest.raises(TypeError, match="int64"):
+        step(X[:8], LABELS[:8].astype("int32"))
+    poisoned = X[:8].copy()
+    poisoned[2, 2] = np.nan
+    with pytest.raises(RuntimeError, match="not finite"):
+        step(poisoned, LABELS[:8])
+    same(before, everything(net, optimizer))
+    assert step.accumulated == 1 % accumulation_steps
+    wrong = LABELS.copy()
+    wrong[40] = 17
+    with pytest.raises(IndexError, match="out of range"):
+        step.fit(X, wrong, batch_size=16, shuffle=False)
+    poisoned = X.copy()
+    poisoned[50] = np.inf
+    with pytest.raises(RuntimeError, match="not finite"):
+        step.fit(poisoned, LABELS, batch_size=16, shuffle=False)
+    assert all(np.isfinite(array).all() for array in everything(net, optimizer))
+
+
+def test_failed_eager_step_changes_nothing() -> None:
+    net = nn.Sequential(nn.Linear(6, 3))
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    def loss_of(x: np.ndarray, y: np.ndarray) -> eager.Tensor:
+        return nn.CrossEntropyLoss()(net(eager.tensor(x)), eager.tensor(y))
+
+    loss_of(X[:8], LABELS[:8]).backward()
+    optimizer.step()
+    before = everything(net, optimizer)
+    with pytest.raises(IndexError):
+        loss_of(X[:8], LABELS[:8] + 3)
+    optimizer.zero_grad()
+    loss_of(X[:8] * np.float32(np.nan), LABELS[:8]).backward()
+    with pytest.raises(RuntimeError, match="not finite"):
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0, error_if_nonfinite=True)
+    same(before, everything(net, optimizer))
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 3}])
+def test_resumed_run_gives_the_same_bits(tmp_path: Path, options: dict[str, Any]) -> None:
+    net, optimizer, step = model(**options)
+    schedule = optim.lr_scheduler.StepLR(optimizer, 2)
+    for k in range(4):
+        step(X[k : k + 9], LABELS[k : k + 9])
+        schedule.step()
+    path = sg.save_checkpoint(
+        tmp_path / "run.npz", net, optimizer, schedule, step, extra={"epoch": 4, "note": "half way"}
+    )
+    other, other_optimizer, other_step = model(seed=99, **options)
+    other_schedule = optim.lr_scheduler.StepLR(other_optimizer, 2)
+    extra = sg.load_checkpoint(path, other, other_optimizer, other_schedule, other_step)
+    assert extra == {"epoch": 4, "note": "half way"}
+    for k in range(4, 11):
+        a = step(X[k : k + 9], LABELS[k : k + 9])
+        b = other_step(X[k : k + 9], LABELS[k : k + 9])
+        assert a == b
+        schedule.step()
+        other_schedule.step()
+    same(everything(net, optimizer), everything(other, other_optimizer))
+    with pytest.raises(ValueError, match="no state of a step"):
+        sg.load_checkpoint(sg.save_checkpoint(tmp_path / "net.npz", net), net, step=step)
+    np.savez(tmp_path / "other.npz", a=np.zeros(2))
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        sg.load_checkpoint(tmp_path / "other.npz", net)
+
+
+def test_switching_modes_in_the_middle() -> None:
+    def run(modes: str) -> list[np.ndarray]:
+        sg.manual_seed(0)
+        layers = [nn.Linear(6, 4, dtype="float64"), nn.Tanh(), nn.Linear(4, 1, dtype="float64")]
+        net = nn.Sequential(*layers)
+        x = sg.placeholder("x", ("batch", 6), "float64")
+        y = sg.placeholder("y", ("batch", 1), "float64")
+        optimizer = optim.Adam(net.parameters(), lr=0.01)
+        step = sg.train_step([x, y], nn.MSELoss()(net(x), y), optimizer)
+        for k, mode in enumerate(modes):
+            a, b = X[k : k + 5].astype(float), X[k : k + 5, :1].astype(float)
+            if mode == "s":
+                step(a, b)
+            else:
+                optimizer.zero_grad()
+                nn.MSELoss()(net(eager.tensor(a)), eager.tensor(b)).backward()
+                optimizer.step()
+        return [p.value.copy() for p in net.parameters()]
+
+    for a, b in zip(run("s" * 12), run("eessseeseses"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_learning_rate_is_read_at_each_call() -> None:
+    _, optimizer, step = model()
+    path = step.path
+    optimizer.param_groups[0]["lr"] = 0.0
+    before = [p.value.copy() for p in optimizer.param_groups[0]["params"]]
+    step(X[:8], LABELS[:8])
+    same(before, [p.value for p in optimizer.param_groups[0]["params"]])
+    assert step.path == path
+    optimizer.param_groups[0]["weight_decay"] = 0.5
+    with pytest.raises(RuntimeError, match="lr, betas may change"):
+        step(X[:8], LABELS[:8])
+
+
+def test_groups_frozen_parameters_and_regularisation() -> None:
+    sg.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))
+    net[0].bias.requires_grad_(False)
+    optimizer = optim.SGD(
+        [{"params": net[0].parameters(), "lr": 0.5}, {"params": net[2].parameters()}], lr=0.1
+    )
+    x = sg.placeholder("x", ("batch", 6))
+    lasso, ridge = sg.abs(net[0].weight).sum(), (net[2].weight ** 2).sum()
+    loss = sg.mean(net(x) ** 2) + 1e-2 * (lasso + ridge)
+    step = sg.train_step([x], loss, optimizer)
+    frozen = net[0].bias.value.copy()
+    first = step(X[:8])
+    for _ in range(20):
+        last = step(X[:8])
+    assert last < first
+    np.testing.assert_array_equal(net[0].bias.value, frozen)
+    assert "lr_0" in step.source and "lr_1" in step.source
+
+
+def test_bad_arguments() -> None:
+    net = nn.Linear(6, 3)
+    x = sg.placeholder("x", ("batch", 6))
+    optimizer = optim.SGD(net.parameters())
+    with pytest.raises(sg.GraphError, match="depends on no parameter"):
+        sg.train_step([x], sg.mean(x), optimizer)
+    with pytest.raises(sg.GraphError, match="no scalar"):
+        sg.train_step([x], net(x), optimizer)
+    with pytest.raises(sg.GraphTypeError, match="eager tensor"):
+        sg.train_step([x], net(eager.ones(2, 6)).sum(), optimizer)
+    with pytest.raises(sg.GraphTypeError, match="optimizer"):
+        sg.train_step([x], sg.mean(net(x)), 0.1)  # type: ignore[arg-type]
+    for options in ({"accumulation_steps": 0}, {"clip_grad_norm": -1.0}):
+        with pytest.raises(ValueError):
+            sg.train_step([x], sg.mean(net(x)), optimizer, **options)
+    for make in (
+        lambda: optim.SGD(net.parameters(), lr=-1), lambda: optim.SGD([]),
+        lambda: optim.SGD(net.parameters(), nesterov=True),
+        lambda: optim.Adam(net.parameters(), betas=(1.0, 0.9)),
+        lambda: optim.SGD([{"params": net.parameters()}, {"params": [net.weight]}]),
+        lambda: optim.SGD([{"params": net.parameters(), "betas": 1}]),
+    ):  # fmt: skip
+        with pytest.raises(ValueError):
+            make()
+    with pytest.raises(TypeError, match="parameters"):
+        optim.SGD([np.zeros(3)])
+    with pytest.raises(TypeError, match="iterable"):
+        optim.SGD(net.weight)
