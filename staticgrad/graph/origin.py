@@ -8,6 +8,7 @@ file name with the line number. The text of the line is read only when somebody 
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import linecache
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from types import CodeType
 
 #: where a statement begins and ends, as (line, column), and the name that it assigns to
@@ -56,10 +57,22 @@ class Origin:
         # found when asked for: to go through the positions takes longer than to make a node
         positions = next(islice(self.code.co_positions(), self.instruction // 2, None))
         line, _, column, _ = positions
+        if not _is_stored(self.code).get(self.instruction, True):
+            return None
         for start, end, name in around:
             if line is None or column is None or start <= (line, column) < end:
                 return name
         return None
+
+
+@functools.lru_cache(maxsize=256)
+def _is_stored(code: CodeType) -> dict[int, bool]:
+    """For each instruction: whether a variable takes what it leaves."""
+    instructions = list(dis.get_instructions(code))
+    return {
+        one.offset: following.opname.startswith("STORE_")
+        for one, following in pairwise(instructions)
+    }
 
 
 def user_origin() -> Origin | None:

@@ -8,6 +8,7 @@ from typing import Any
 from staticgrad.graph.node import ATOM, Node
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.table import method
+from staticgrad.rewrite.simplify import SIMPLIFY
 from staticgrad.show.names import Names, adjoint_name, name_results
 
 #: a subexpression used more than once gets a line of its own from this many operations on
@@ -27,6 +28,10 @@ def formula(node: Node) -> str:
     """
     name_results([node])
     order = topological([node])
+    if any(item.adjoint_of is not None for item in order):
+        # what derivation leaves behind, products by one and double transposes, tells nothing
+        (node,) = SIMPLIFY.apply([node])
+        order = topological([node])
     lines = _let_bound(node, order)
     names = _line_names(lines)
     texts = _texts(order, names, node)
