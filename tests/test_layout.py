@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "staticgrad"
 #: from the bottom to the top; a module imports from its own room and from those before it
 ROOMS = ["version", "graph", "random", "ops", "rewrite", "show", "derive", "codegen", "runtime",
-         "eager", "nn", "optim", "training", "demo", "cli"]  # fmt: skip
+         "eager", "nn", "optim", "training", "sklearn", "demo", "cli"]  # fmt: skip
 #: what generated code calls: nobody's business but its own
 LEAVES = ["kernels", "vectormath"]
 LONGEST_FILE = 450

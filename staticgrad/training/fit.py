@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def fit(
     seed: int | None,
     validation: Sequence[Any] | None,
     scheduler: Any,
+    callback: Callable[[History], Any] | None,
     progress: bool,
 ) -> History:
     """Train for whole epochs; see ``TrainStep.fit``."""
@@ -83,6 +84,8 @@ def fit(
             bar.show(shown)
             if scheduler is not None:
                 _go_on(scheduler, history)
+            if callback is not None and callback(history):
+                break
     return history
 
 

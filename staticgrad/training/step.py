@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,7 @@ class TrainStep:
         seed: int | None = None,
         validation: Sequence[Any] | None = None,
         scheduler: Any = None,
+        callback: Callable[[fitting.History], Any] | None = None,
         progress: bool = True,
     ) -> fitting.History:
         """Train for whole epochs inside compiled code, the last partial batch included.
@@ -156,6 +157,7 @@ class TrainStep:
             validation: arrays for the inputs, on which the loss is computed after each epoch.
             scheduler: its ``step()`` is called after each epoch; with the validation loss if it is a
                 ReduceLROnPlateau.
+            callback: called with the history after each epoch; a true result ends the training.
             progress: show a bar on standard error, where that is a terminal.
 
         Returns:
@@ -168,7 +170,7 @@ class TrainStep:
         """
         return fitting.fit(
             self, arrays, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed,
-            validation=validation, scheduler=scheduler, progress=progress,
+            validation=validation, scheduler=scheduler, callback=callback, progress=progress,
         )  # fmt: skip
 
     def validation_loss(self, *arguments: Any) -> Any:

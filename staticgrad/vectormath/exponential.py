@@ -82,7 +82,13 @@ def tanh(x):
     t = expm1.formula(select(size > TANH_ONE[x.bits], TANH_ONE[x.bits], size) * 2.0)
     # 1 - 2 / (t + 2) loses less where the result is near 1
     small = size < 0.5
-    quotient = select(small, t, 2.0) / (t + 2.0)
+    numerator, denominator = select(small, t, 2.0), t + 2.0
+    lost = t - (denominator - 2.0)
+    inverse = 1.0 / denominator
+    rough = numerator * inverse
+    # what the roundings of the sum and of the quotient left out
+    rest = fma(-rough, denominator, numerator) - rough * lost
+    quotient = fma(rest, inverse, rough)
     return copy_sign(select(small, quotient, 1.0 - quotient), x)
 
 
