@@ -5,7 +5,7 @@ import staticgrad.eager as torch
 theta = torch.tensor([3.0, -2.0], requires_grad=True)
 target = torch.tensor([1.0, 1.0])
 learning_rate = 0.1
-for step in range(50):
+for _ in range(50):
     L = ((theta - target) ** 2).sum()
     L.backward()
     with torch.no_grad():

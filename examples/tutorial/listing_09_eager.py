@@ -27,7 +27,7 @@ optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 inputs = torch.randn(10, 20)  # 10 samples of 20 features
 targets = torch.randn(10, 1)  # 10 targets
 
-for step in range(500):
+for _ in range(500):
     optimizer.zero_grad()
     loss = criterion(net(inputs), targets)
     loss.backward()
