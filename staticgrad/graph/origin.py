@@ -89,6 +89,7 @@ def user_origin() -> Origin | None:
     )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=4096)
 def is_internal(file: str) -> bool:
     """Whether a file is no user's: staticgrad's own, but for its demo, or Python's machinery."""
     return (file.startswith(_PACKAGE) and file != _DEMO) or file.startswith("<frozen")
