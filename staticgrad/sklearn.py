@@ -5,6 +5,7 @@ Needs the extra ``sklearn``: ``pip install 'staticgrad[sklearn]'``.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class _StaticMLP(BaseEstimator):
 
     def _network(self, sizes: list[int], dtype: Any) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for rows, columns in zip(sizes[:-1], sizes[1:], strict=True):
+        for rows, columns in pairwise(sizes):
             layers += [nn.Linear(rows, columns, dtype=dtype), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers[:-1])
 
@@ -114,9 +115,7 @@ class _StaticMLP(BaseEstimator):
         self.n_layers_ = len(sizes)
         self.n_outputs_ = sizes[-1]
         self.coefs_ = [np.array(w.value.T) for w in weights]
-        self.intercepts_ = [
-            np.array(layer.bias.value) for layer in network if isinstance(layer, nn.Linear)
-        ]
+        self.intercepts_ = [np.array(bias.value) for bias in _biases(network)]
         self._compiled: list[Any] = []
 
     def _converged(self, history: History) -> bool:
@@ -135,12 +134,18 @@ class _StaticMLP(BaseEstimator):
         if not compiled:
             sizes = [self.coefs_[0].shape[0], *(c.shape[1] for c in self.coefs_)]
             network = self._network(sizes, dtype)
-            linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-            for layer, weight, bias in zip(linear, self.coefs_, self.intercepts_, strict=True):
-                layer.weight.value, layer.bias.value = weight.T, bias
+            weights = [layer.weight for layer in network if isinstance(layer, nn.Linear)]
+            owners = zip(weights, _biases(network), strict=True)
+            arrays = zip(self.coefs_, self.intercepts_, strict=True)
+            for (w, b), (weight, bias) in zip(owners, arrays, strict=True):
+                w.value, b.value = weight.T, bias
             x = placeholder("x", ("batch", sizes[0]), dtype)
             compiled.append(compile(x, last(network(x)), name="mlp_outputs"))
         return compiled[0](np.ascontiguousarray(array))
+
+
+def _biases(network: nn.Sequential) -> list[nn.Parameter]:
+    return [m.bias for m in network if isinstance(m, nn.Linear) and m.bias is not None]
 
 
 class StaticMLPClassifier(ClassifierMixin, _StaticMLP):
