@@ -43,6 +43,14 @@ def test_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(losses) == 3 and losses[0] > losses[1] > losses[2]
 
 
+def test_example_with_modules() -> None:
+    blocks = re.findall(r"```\w*\n(.*?)```", README, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(next(text for text in blocks if "optim.Adam" in text), names)
+    history = names["history"]
+    assert isinstance(history, sg.training.History) and history.loss[-1] < history.loss[0]
+
+
 def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["picture.py", str(tmp_path / "picture.svg")])
     runpy.run_path(str(EXAMPLES / "picture.py"))

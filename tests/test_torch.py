@@ -332,6 +332,69 @@ def test_optimizer_in_three_ways(name: str, options: dict[str, Any], dtype: str)
                     close(state[number][key], torch.as_tensor(value), 10 * tolerance)
 
 
+def three_runs(build: Any, losses: Any, xs: np.ndarray, ys: np.ndarray) -> None:
+    """200 steps of SGD with momentum in PyTorch, eagerly and statically, from the same weights."""
+    torch.manual_seed(1)
+    theirs = build(torch.nn, {"dtype": torch.float64})
+    start = {name: value.detach().numpy().copy() for name, value in theirs.state_dict().items()}
+    nets = [build(nn, {"dtype": "float64"}) for _ in range(2)]
+    for net in nets:
+        net.load_state_dict(start)
+    options = {"lr": 0.01, "momentum": 0.5}
+    reference = torch.optim.SGD(theirs.parameters(), **options)
+    optimizer = optim.SGD(nets[0].parameters(), **options)
+    px, py = (sg.placeholder(n, batch_shape(a[0]), a.dtype) for n, a in (("x", xs), ("y", ys)))
+    step = sg.train_step(
+        [px, py], losses(nn)(nets[1](px), py), optim.SGD(nets[1].parameters(), **options)
+    )
+    for k in range(STEPS):
+        x, y = xs[k % len(xs)], ys[k % len(ys)]
+        reference.zero_grad()
+        losses(torch.nn)(theirs(torch.tensor(x)), torch.tensor(y)).backward()
+        reference.step()
+        optimizer.zero_grad()
+        losses(nn)(nets[0](eager.tensor(x)), eager.tensor(y)).backward()
+        optimizer.step()
+        step(x, y)
+    for net in nets:
+        for key, value in theirs.state_dict().items():
+            close(net.state_dict()[key], value)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_training_through_a_layer(name: str) -> None:
+    make, shape = LAYERS[name]
+    xs = np.random.default_rng(3).standard_normal((7, *shape))
+    width = make(torch.nn, dtype=torch.float64)(torch.tensor(xs[0])).flatten(1).shape[1]
+
+    def build(module: Any, dtype: dict[str, Any]) -> Any:
+        first = module.Linear(shape[-1], shape[-1], **dtype)
+        layers = [first, make(module, **dtype), module.Flatten()]
+        return module.Sequential(*layers, module.Linear(width, 2, **dtype))
+
+    ys = np.random.default_rng(4).standard_normal((7, shape[0], 2))
+    three_runs(build, lambda module: module.MSELoss(), xs, ys)
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in (
+    "BCELoss bounds", "CrossEntropyLoss images")])  # fmt: skip
+def test_training_with_a_loss(name: str) -> None:
+    make, _, target = LOSSES[name]
+    xs = np.random.default_rng(3).standard_normal((1, 6, 5))
+    probabilities = name == "BCELoss" or name == "PoissonNLLLoss plain"
+
+    def build(module: Any, dtype: dict[str, Any]) -> Any:
+        layers = [module.Linear(5, 8, **dtype), module.Tanh(), module.Linear(8, 4, **dtype)]
+        if probabilities:
+            layers.append(module.Sigmoid())
+        elif name.startswith(("KLDiv", "NLL")):
+            layers.append(module.LogSoftmax(dim=1))
+        return module.Sequential(*layers)
+
+    three_runs(build, lambda module: make(module), xs, target[None])
+
+
 @pytest.mark.parametrize("norm_and_value", [(0.5, None), (None, 0.02), (0.3, 0.05)])
 @pytest.mark.parametrize("accumulation_steps", [1, 4])
 def test_clipping_and_accumulation(
