@@ -20,6 +20,7 @@ from staticgrad.graph.leaves import CONSTANT, Leaf, Parameter, check_dtype
 from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, located
 from staticgrad.graph.traverse import topological
+from staticgrad.ops.movement import BROADCAST
 
 TENSOR = Leaf("tensor")
 _NO_ATTRS: dict[str, Any] = {}
@@ -365,6 +366,9 @@ def lift(node: Node) -> Tensor:
         return view_of(node)
     if node.op is CONSTANT:
         return Tensor(node.attrs["value"], node.type)
+    if node.op is BROADCAST and node.inputs[0].op is CONSTANT:
+        # a number beside a tensor, by far the most common case
+        return Tensor(np.broadcast_to(node.inputs[0].attrs["value"], node.shape), node.type)
     known: dict[Node, Tensor] = {}
     for item in topological([node]):
         if item.op.name == "placeholder":
