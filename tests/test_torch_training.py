@@ -221,3 +221,42 @@ def test_clip_grad_norm(norm_type: float, poison: float | None) -> None:
     np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-12)
     for t, p in zip(theirs, ours, strict=True):
         np.testing.assert_allclose(p.grad.numpy(), t.grad.numpy(), rtol=1e-12)
+
+
+def test_training_through_a_table() -> None:
+    def build(module: Any, dtype: dict[str, Any]) -> Any:
+        table = module.Embedding(6, 3, padding_idx=2, **dtype)
+        return module.Sequential(table, module.Flatten(), module.Linear(12, 2, **dtype))
+
+    xs = np.random.default_rng(3).integers(0, 6, (7, 5, 4))
+    three_runs(build, lambda module: module.MSELoss(), xs, np.ones((7, 5, 2)))
+
+
+def test_training_through_bilinear() -> None:
+    def build(module: Any, dtype: dict[str, Any]) -> Any:
+        class Twice(module.Module):  # type: ignore[name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self.first = module.Linear(4, 4, **dtype)
+                self.pair = module.Bilinear(4, 4, 2, **dtype)
+
+            def forward(self, x: Any) -> Any:
+                return self.pair(self.first(x), x)
+
+        return Twice()
+
+    xs = np.random.default_rng(3).standard_normal((7, 5, 4))
+    three_runs(build, lambda module: module.MSELoss(), xs, np.ones((7, 5, 2)))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_training_with_a_variance(reduction: str) -> None:
+    def build(module: Any, dtype: dict[str, Any]) -> Any:
+        return module.Sequential(module.Linear(4, 4, **dtype), module.Tanh())
+
+    def loss(module: Any) -> Any:
+        gaussian = module.GaussianNLLLoss(reduction=reduction)
+        return lambda out, y: 0.1 * gaussian(out[:, :2], y, 1.5 + out[:, 2:])
+
+    xs = np.random.default_rng(3).standard_normal((7, 5, 4))
+    three_runs(build, loss, xs, np.random.default_rng(4).standard_normal((7, 5, 2)))
