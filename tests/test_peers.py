@@ -16,6 +16,8 @@ pytestmark = pytest.mark.peers
 jax = pytest.importorskip("jax")
 jnp = pytest.importorskip("jax.numpy")
 
+from jax_layers import LAYERS  # noqa: E402
+
 
 def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Any:
     rows = -jnp.take_along_axis(
@@ -75,6 +77,7 @@ PEER = {
     "astype": lambda a, dtype: a.astype(dtype),
     "matrix_transpose": lambda a: jnp.swapaxes(a, -1, -2),
     "permute_dims": lambda a, axes=None: jnp.transpose(a, axes),
+    **LAYERS,
 }
 # the same function under its own parameter's name
 PEER["leaky_relu"] = lambda a, negative_slope=0.01: jnp.where(a > 0, a, negative_slope * a)
