@@ -84,7 +84,7 @@ class TorchMethods:
     for _name in (
         "abs", "acos", "asin", "atan", "atan2", "broadcast_to", "cos", "cosh", "diagonal",
         "digamma", "erf", "erfc", "exp", "expm1", "flip", "floor", "hypot", "isnan", "lgamma",
-        "log", "log1p", "log2", "logaddexp", "matmul", "maximum", "minimum", "outer", "pow",
+        "log", "log1p", "log2", "logaddexp", "matmul", "maximum", "minimum", "outer",
         "relu", "remainder", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan",
         "tanh", "tril", "triu",
     ):  # fmt: skip
@@ -93,7 +93,7 @@ class TorchMethods:
         "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "pow",
         "clamp": "clip", "neg": "negative", "mm": "matmul", "eq": "equal", "ne": "not_equal",
         "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-        "unsqueeze": "expand_dims", "permute": "permute_dims",
+        "unsqueeze": "expand_dims",
     }.items():  # fmt: skip
         locals()[_name] = _function(_target)
     for _name, _target in {

@@ -104,34 +104,32 @@ class _Pool(Module):
         )  # fmt: skip
 
 
-class MaxPool1d(_Pool):
+class _MaxPool(_Pool):
+    function: Any
+
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+        self.padding, self.dilation = padding, dilation
+
+    def forward(self, x: Any) -> Any:
+        """The axes before the windows', then the positions of the windows."""
+        pool = type(self).function
+        return pool(x, self.kernel_size, self.stride, self.padding, self.dilation)
+
+
+class MaxPool1d(_MaxPool):
     """The largest element of each window of the last axis."""
 
-    def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, stride
-        self.padding, self.dilation = padding, dilation
-
-    def forward(self, x: Any) -> Any:
-        """Shape (..., positions)."""
-        return F.max_pool1d(x, self.kernel_size, self.stride, self.padding, self.dilation)
+    function = staticmethod(F.max_pool1d)
 
 
-class MaxPool2d(_Pool):
+class MaxPool2d(_MaxPool):
     """The largest element of each window of the last two axes; the first of ties takes the adjoint."""
 
-    def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, stride
-        self.padding, self.dilation = padding, dilation
-
-    def forward(self, x: Any) -> Any:
-        """Shape (..., rows, columns)."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation)
+    function = staticmethod(F.max_pool2d)
 
 
 class AvgPool1d(_Pool):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import GraphError, Node
 from staticgrad.nn.losses import (
@@ -140,8 +142,6 @@ def layer_norm(
 
 def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Node:
     """x / sqrt(mean(x**2) + eps) over the last axes, times weight; eps is the dtype's unless told."""
-    import numpy as np
-
     node = as_node(x)
     axes = _last_axes(node, normalized_shape, "rms_norm")
     small = float(np.finfo(node.dtype).eps) if eps is None else eps

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from staticgrad.graph.dims import format_shape
+from staticgrad.graph.leaves import size
 from staticgrad.graph.node import GraphError, Node, located
 from staticgrad.ops import public as sg
 from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
@@ -99,8 +100,6 @@ def kl_div(
         positive = t > 0
         losses = sg.where(positive, t * sg.log(sg.where(positive, t, 1.0)), 0.0) - t * x
     if reduction == "batchmean":
-        from staticgrad.graph.leaves import size
-
         return reduced(losses, "sum") / cast(size(x.shape[0]), x.dtype)
     return reduced(losses, reduction)
 

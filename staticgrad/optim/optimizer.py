@@ -17,7 +17,10 @@ from staticgrad.eager.tensor import view_of
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.nn.module import Buffer, zero_grad
+from staticgrad.ops.convert import cast
 
+#: what schedules keep in a group
+SCHEDULED = ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
 #: the new value of the parameter, and of each entry of its state
 Update = tuple[Node, dict[str, Node]]
 #: a number that may change from step to step, by its name in the group
@@ -80,8 +83,7 @@ class Optimizer:
         new = {**self.defaults, **group}
         params = new["params"]
         new["params"] = [params] if isinstance(params, Node) else list(params)
-        unknown = set(new) - set(self.defaults) - {"params", "initial_lr", "max_lr", "min_lr",
-                                                   "max_momentum", "base_momentum", "name"}  # fmt: skip
+        unknown = set(new) - set(self.defaults) - {"params", "name", *SCHEDULED}
         if unknown:
             raise ValueError(f"{type(self).__name__} has no option {', '.join(sorted(unknown))}")
         known = {id(p) for g in self.param_groups for p in g["params"]}
@@ -227,9 +229,8 @@ class Optimizer:
                     )
                 loaded.append((self.state_of(parameter, group)[name], array))
         for group, saved in zip(self.param_groups, groups, strict=True):
-            known = {k: v for k, v in saved.items() if k != "params" and (k in group or k in (
-                "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"))}  # fmt: skip
-            group.update(known)
+            known = (set(group) | set(SCHEDULED)) - {"params"}
+            group.update({name: value for name, value in saved.items() if name in known})
         for buffer, array in loaded:
             buffer.value[...] = array
 
@@ -251,8 +252,6 @@ def check_positive(group: Mapping[str, Any], *names: str) -> None:
 
 def scaled(factor: Any, like: Node) -> Any:
     """A run-time number beside ``like``: Python's adapt by themselves, nodes are cast."""
-    from staticgrad.ops.convert import cast
-
     return cast(factor, like.dtype) if isinstance(factor, Node) else factor
 
 

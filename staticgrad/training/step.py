@@ -17,13 +17,10 @@ from staticgrad.nn.module import Buffer
 from staticgrad.nn.utils.clip_grad import clipped, nonfinite_message, total_norm
 from staticgrad.ops import public as sg
 from staticgrad.ops.convert import broadcast
-from staticgrad.optim.optimizer import Optimizer, called
+from staticgrad.optim.optimizer import SCHEDULED, Optimizer, called
 from staticgrad.rewrite.graph import effects_of
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
-
-#: what schedulers keep in a group
-SCHEDULED = ("params", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum", "name")
 
 
 class RuntimeOptions:
@@ -57,7 +54,7 @@ class RuntimeOptions:
         return buffer
 
     def _others(self) -> list[tuple[Any, ...]]:
-        skipped = (*SCHEDULED, *self.optimizer.runtime)
+        skipped = ("params", "name", *SCHEDULED, *self.optimizer.runtime)
         return [
             tuple(value for name, value in group.items() if name not in skipped)
             for group in self.optimizer.param_groups
