@@ -9,8 +9,10 @@ from collections.abc import Callable
 from staticgrad.codegen.emit import Generated, emit
 from staticgrad.codegen.fuse import contract, fuse
 from staticgrad.codegen.header import header
+from staticgrad.codegen.outline import outline
 from staticgrad.codegen.plan import plan
 from staticgrad.codegen.program import Program
+from staticgrad.codegen.roll import roll
 from staticgrad.codegen.schedule import schedule
 from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.traverse import topological
@@ -22,12 +24,14 @@ from staticgrad.show.names import Names, name_results
 LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     fuse,  # merge loops that share data
     contract,  # what lives within one step of a loop is not stored
+    outline,  # loops that occur several times become functions
+    roll,  # layers that repeat become a loop over layers
     plan,  # a place in the workspace for the rest
 )
 
 #: names that a user's variable must not shadow in generated code
 RESERVED = frozenset(
-    "range njit parameters constants workspace array_at view reshaped part matmul matmul_nn "
+    "range njit layer parameters constants workspace array_at view reshaped flat part update matmul "
     "matmul_tn matmul_nt matmul_tt plus times where maximum minimum absolute sign floor exp expm1 "
     "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
     "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 "

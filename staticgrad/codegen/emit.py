@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import sympy
 
-from staticgrad.codegen.layout import INDENT, WIDTH, assignment, broken
-from staticgrad.codegen.program import Buffer, Call, Loop, Program, Statement, statements
+from staticgrad.codegen.layout import (
+    INDENT,
+    WIDTH,
+    assignment,
+    broken,
+    broken_signature,
+    clipped,
+)
+from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
+from staticgrad.codegen.program import (
+    Buffer,
+    Call,
+    Invocation,
+    Loop,
+    Program,
+    Rolled,
+    Routine,
+    Statement,
+    groups,
+    statements,
+)
 from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.node import Node
@@ -52,10 +70,9 @@ class Emitter:
     def __init__(self, program: Program, name: str) -> None:
         self.program = program
         self.name = name
-        self.buffers: dict[Node, Buffer] = {}
-        for buffer in program.buffers:
-            if buffer.node is not None and buffer.finishes_in is None:
-                self.buffers.setdefault(buffer.node, buffer)
+        self.buffers = program.readers
+        #: the index of every array within a function of arrays with one axis
+        self.position = ""
         self.types: set[str] = set()
         self.kernels: set[str] = set()
         self.functions: set[str] = set()
@@ -81,24 +98,46 @@ class Emitter:
         self._inputs()
         self._views()
         section = ""
-        starts: list[Any] = []
-        for item, title in zip(self.program.items, sections(self.program.items), strict=True):
-            if only_starts(item):
-                # the first values of accumulators stand right above the loop that goes on
-                starts.append(item)
-                continue
+        grouped = groups(self.program.items)
+        for group, title in zip(grouped, sections([g[-1] for g in grouped]), strict=True):
             if title != section:
                 section = title
                 self.line()
                 self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT), "-"))
-            self._comment(item, [*chain.from_iterable(map(statements, starts)), *statements(item)])
-            for each in (*starts, item):
-                self._item(each)
-            starts.clear()
-        for item in starts:
-            self._item(item)
+            if isinstance(group[-1], Rolled):
+                self._rolled(group[-1])
+                continue
+            self._comment(group[-1], list(statements(group)))
+            for item in group:
+                self._item(item)
         self.line("return 0")
         return "\n".join(self.lines)
+
+    def routine(self, routine: Routine) -> str:
+        """A function of loops that occur several times, under names that fit all occurrences."""
+        self.lines, self.previous_lone = [], True
+        self.explained.clear()
+        with renamed(dict([*routine.parameters, *routine.internal])):
+            names = [name for _, name in routine.parameters]
+            self.lines.append('@njit(error_model="numpy")')
+            signature = f"def {routine.name}({', '.join([*names, *map(str, routine.sizes)])}):"
+            self.lines += broken_signature(signature)
+            self._comment(routine.items[-1], list(statements(routine.items)))
+            self.lines = [line for line in self.lines if line]
+            if routine.flat:
+                array = next(name for b, name in routine.parameters if not is_scalar(b))
+                self.line(f"for i in range({array}.size):")
+                self.depth, self.position = 2, "i"
+                for statement in statements(routine.items):
+                    self._statement(statement)
+                self.depth, self.position = 1, ""
+            else:
+                for item in routine.items:
+                    self._item(item)
+        text = "\n".join(self.lines)
+        self.lines, self.previous_lone = [], False
+        self.explained.clear()
+        return text
 
     def _inputs(self) -> None:
         bound: set[sympy.Symbol] = set()
@@ -127,11 +166,14 @@ class Emitter:
 
     def _views(self) -> None:
         """Arrays over the parameters' memory and over the workspace."""
+        in_loops = self._seen_in_loops_only()
         for table, buffers in (
             ("parameters", self.program.parameters),
             ("constants", self.program.constants),
         ):
             for position, buffer in enumerate(buffers):
+                if buffer in in_loops:
+                    continue
                 self.kernels.add("array_at")
                 self.line(
                     f"{buffer.name} = array_at({table}[{position}], "
@@ -140,7 +182,13 @@ class Emitter:
                 )
         self._workspace()
         for buffer in self.program.buffers:
-            if buffer.root is not None:
+            if buffer.is_duplicate or buffer in in_loops:
+                continue
+            if buffer.part_of is not None:
+                assert buffer.root is not None
+                self.kernels.add("part")
+                self.line(f"{buffer.name} = part({buffer.root.name}, {buffer.part_of})")
+            elif buffer.root is not None:
                 self.kernels.add("reshaped")
                 self.line(
                     f"{buffer.name} = reshaped({buffer.root.name}, {format_shape(buffer.shape)})"
@@ -185,6 +233,8 @@ class Emitter:
             self.depth -= 1
         elif isinstance(item, Call):
             self._call(item)
+        elif isinstance(item, Invocation):
+            self._invocation(item)
         else:
             self._statement(item)
 
@@ -202,8 +252,67 @@ class Emitter:
         else:
             self.line(f"{kernel}({', '.join(names)})")
 
+    def _seen_in_loops_only(self) -> set[Buffer]:
+        """The members of stacks that nothing outside of loops over layers touches."""
+        bound: set[Buffer] = set()
+        outside: set[Buffer] = set()
+        for item in self.program.items:
+            if isinstance(item, Rolled):
+                for binding in item.bindings:
+                    assert binding.stack is not None
+                    bound.update(binding.stack.buffers)
+                continue
+            for statement in statements(item):
+                outside.update(access.buffer for access in statement.accesses)
+        return bound - outside
+
+    def _rolled(self, rolled: Rolled) -> None:
+        """A loop over layers, its buffers under names that fit every layer."""
+        used = {buffer.name for buffer in self.program.buffers}
+        names: dict[Buffer, str] = {}
+        for binding in rolled.bindings:
+            assert binding.stack is not None
+            names[binding.buffer] = unique(common_name(binding.stack.buffers), used)
+        self.line()
+        self.line(f"for layer in range({len(rolled.turns)}):")
+        self.depth += 1
+        for binding in rolled.bindings:
+            name, stack = names[binding.buffer], binding.stack
+            assert stack is not None
+            number = binding.number("layer")
+            if stack.buffer is not None:
+                self.kernels.add("part")
+                self.line(f"{name} = part({stack.name}, {number})")
+            else:
+                start = self.program.parameters.index(stack.buffers[0])
+                self.kernels.add("array_at")
+                self.line(
+                    f"{name} = array_at(parameters[{start} + {number}], "
+                    f"{format_shape(binding.buffer.shape)}, {self._type(binding.buffer)})"
+                )
+        with renamed(names):
+            for group in groups(rolled.turns[0]):
+                self._comment(group[-1], list(statements(group)))
+                for item in group:
+                    self._item(item)
+        self.depth -= 1
+        self.explained.update(s.node for s in statements(rolled))
+        self.previous_lone = False
+
+    def _invocation(self, invocation: Invocation) -> None:
+        arguments = []
+        for buffer in invocation.arguments:
+            text = buffer.name
+            if invocation.routine.flat and not is_scalar(buffer) and len(buffer.stored_shape) != 1:
+                self.kernels.add("flat")
+                text = f"flat({text})"
+            arguments.append(text)
+        arguments += map(str, invocation.sizes)
+        call = f"{invocation.routine.name}({', '.join(arguments)})"
+        self.lines += broken(call, self.depth)
+
     def _statement(self, statement: Statement) -> None:
-        reader = ElementReader(self.buffers)
+        reader = ElementReader(self.buffers, self.position)
         value, _ = statement.value(reader, statement.variables)
         if statement.action == "check":
             self.line(f"if not {value}:")
@@ -265,7 +374,10 @@ class Emitter:
                 line = f"# {target.name} = {text}"
                 source = self._source(member.node)
                 lines.append(clipped(line, source))
-        lone = isinstance(item, Statement) and not lines
+        if isinstance(item, Invocation) and members[-1].section == "update":
+            # the function says it, once for all parameters
+            lines = []
+        lone = isinstance(item, Statement | Invocation) and not lines
         if not (lone and self.previous_lone):
             self.line()
         self.previous_lone = lone
@@ -294,11 +406,6 @@ class Emitter:
         return visit(node, inside or node not in self.buffers)[0]
 
 
-def only_starts(item: Any) -> bool:
-    """Whether an item does nothing but give accumulators their first value."""
-    return all(getattr(member, "action", "") == "start" for member in statements(item))
-
-
 def sections(items: list[Any]) -> list[str]:
     """The section that each item belongs to. A lone scalar belongs to what stands around it."""
     titles: list[str] = []
@@ -315,13 +422,6 @@ def sections(items: list[Any]) -> list[str]:
     return titles
 
 
-def clipped(line: str, source: str) -> str:
-    """A comment that fits in a line: the formula, and the source where there is room."""
-    if len(line) + len(source) < 92:
-        return f"{line}  {source}"
-    return line if len(line) < 94 else f"{line[:91]}..."
-
-
 def may_be_negative(dim: Any) -> bool:
     return not isinstance(dim, int) and not dim.is_nonnegative
 
@@ -329,6 +429,7 @@ def may_be_negative(dim: Any) -> bool:
 def emit(program: Program, name: str, header: str) -> Generated:
     """The module that computes ``program`` in a function called ``name``."""
     emitter = Emitter(program, name)
+    routines = [emitter.routine(routine) for routine in program.routines]
     body = emitter.function()
     arguments = emitter.arguments()
     math_names = tuple(sorted(emitter.functions & {"inf", "nan", "isnan"}))
@@ -338,7 +439,9 @@ def emit(program: Program, name: str, header: str) -> Generated:
         for name, full in NUMBA_NAMES.items()
         if name in emitter.types
     )
-    definition = f'@njit(error_model="numpy")\ndef {name}({", ".join(arguments)}):\n{body}\n'
+    signature = "\n".join(broken_signature(f"def {name}({', '.join(arguments)}):"))
+    main = f'@njit(error_model="numpy")\n{signature}\n{body}\n'
+    definition = "\n\n\n".join([*routines, main])
     kernels = tuple(sorted(emitter.kernels))
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
     imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")

@@ -83,3 +83,18 @@ def closing(text: str, opening: int) -> int:
         if nesting == 0:
             return position
     return len(text)
+
+
+def broken_signature(text: str) -> list[str]:
+    """The line of a definition, or its arguments below each other where it is too long."""
+    if len(text) <= WIDTH:
+        return [text]
+    name, arguments = text[: text.index("(") + 1], text[text.index("(") + 1 : -2].split(", ")
+    return [name, *(f"{INDENT}{argument}," for argument in arguments), "):"]
+
+
+def clipped(line: str, source: str) -> str:
+    """A comment that fits in a line: the formula, and the source where there is room."""
+    if len(line) + len(source) < 92:
+        return f"{line}  {source}"
+    return line if len(line) < 94 else f"{line[:91]}..."

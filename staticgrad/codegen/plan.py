@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from staticgrad.codegen.program import Buffer, Program, Statement, statements
+from staticgrad.codegen.program import Buffer, Program, statements
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
 #: places start at multiples of a cache line, which is also the widest vector
@@ -54,13 +53,7 @@ def plan(program: Program) -> Program:
                 place
                 for place in places
                 if _fits(size, place.size)
-                and (
-                    place.free_after < first
-                    or (
-                        place.free_after == first
-                        and _element_by_element(program.items[first], place.buffers[-1], buffer)
-                    )
-                )
+                and place.free_after < first
             ),
             None,
         )
@@ -77,33 +70,6 @@ def plan(program: Program) -> Program:
     terms = ([str(known)] if known else []) + [size for size in sizes if not size.isdigit()]
     program.workspace = " + ".join(terms) or "0"
     return program
-
-
-def _element_by_element(item: Any, old: Buffer, new: Buffer) -> bool:
-    """Whether ``new`` may overwrite ``old`` within one item: each new element is stored at the
-    index of an old one that was read, for the last time, at the same step or before."""
-    if old.stored_shape != new.stored_shape or old.dtype.itemsize != new.dtype.itemsize:
-        return False
-    if old.viewed or new.viewed or old.axes != new.axes:
-        return False
-    levels: set[tuple[int, ...]] = set()
-    written = False
-    for statement in statements(item):
-        touches = [a for a in statement.accesses if a.buffer.memory in (old, new)]
-        for access in touches:
-            if not isinstance(statement, Statement) or access.index is None:
-                return False
-            own = {variable: level for level, variable in enumerate(statement.own)}
-            if any(position not in own for position in access.index):
-                return False
-            levels.add(tuple(own[position] for position in access.index))
-        if any(access.buffer.memory is old and written for access in touches):
-            return False
-        if any(access.buffer.memory is new and access.writes for access in touches):
-            if statement.action != "store":
-                return False
-            written = True
-    return len(levels) == 1
 
 
 def _fits(size: Dim, room: Dim) -> bool:

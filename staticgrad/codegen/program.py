@@ -45,6 +45,10 @@ class Buffer:
     by_value: bool = False
     #: whether another buffer views this one's memory, which must then exist as a whole
     viewed: bool = False
+    #: where the buffer is a part of its root along the first axis, which one
+    part_of: int | None = None
+    #: whether the root serves in its place, in the other turns of a loop over layers
+    is_duplicate: bool = False
 
     def __post_init__(self) -> None:
         self.axes = tuple(range(len(self.shape)))
@@ -126,11 +130,76 @@ class Loop:
     body: list[Any] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class Routine:
+    """A function made of loops that occur several times: what its buffers are called in it, those
+    it is given, which may be ``flat`` (arrays with one axis), and those of its own."""
+
+    name: str
+    items: list[Any]
+    parameters: list[tuple[Buffer, str]]
+    internal: list[tuple[Buffer, str]]
+    sizes: list[sympy.Symbol]
+    flat: bool
+
+
+@dataclass(eq=False)
+class Invocation:
+    """A call of a routine in the place of ``items``."""
+
+    routine: Routine
+    items: list[Any]
+    arguments: list[Buffer]
+    sizes: list[sympy.Symbol]
+
+
+@dataclass(eq=False)
+class Stack:
+    """Buffers that a loop over layers goes through: parameters whose addresses follow each other, or
+    parts of one array. ``first`` is what the first one's place was counted as."""
+
+    kind: str
+    buffers: list[Buffer]
+    name: str = ""
+    buffer: Buffer | None = None
+    first: int = 0
+
+
+@dataclass(eq=False)
+class Binding:
+    """In turn k of a loop over layers, ``buffer`` stands for number ``base + step * k`` of a stack."""
+
+    buffer: Buffer
+    stack: Stack | None
+    base: int
+    step: int
+
+    def number(self, turn: str) -> str:
+        assert self.stack is not None
+        start = self.base - self.stack.first
+        if self.step < 0:
+            return f"{start} - {turn}" if start else f"-{turn}"
+        return f"{turn} + {start}" if start else turn
+
+
+@dataclass(eq=False)
+class Rolled:
+    """A loop over layers: the items of each turn, which differ in their buffers only."""
+
+    turns: list[list[Any]]
+    bindings: list[Binding]
+
+
 def statements(items: list[Any] | Any) -> Iterator[Any]:
     """All statements and calls below ``items``, in order."""
     for item in items if isinstance(items, list) else [items]:
         if isinstance(item, Loop):
             yield from statements(item.body)
+        elif isinstance(item, Invocation):
+            yield from statements(item.items)
+        elif isinstance(item, Rolled):
+            for turn in item.turns:
+                yield from statements(turn)
         else:
             yield item
 
@@ -150,3 +219,31 @@ class Program:
     #: the workspace's places in order, and its bytes in Python syntax over the named dimensions
     places: list[Any] = field(default_factory=list)
     workspace: str = "0"
+    #: functions of loops that occur several times
+    routines: list[Routine] = field(default_factory=list)
+
+    @property
+    def readers(self) -> dict[Node, Buffer]:
+        """Where the value of each node is read."""
+        found: dict[Node, Buffer] = {}
+        for buffer in self.buffers:
+            if buffer.node is not None and buffer.finishes_in is None:
+                found.setdefault(buffer.node, buffer)
+        return found
+
+
+def only_starts(item: Any) -> bool:
+    """Whether an item does nothing but give accumulators their first value."""
+    return all(getattr(member, "action", "") == "start" for member in statements(item))
+
+
+def groups(items: list[Any]) -> list[list[Any]]:
+    """The items of a program, each with the first values of accumulators that stand above it."""
+    found: list[list[Any]] = []
+    pending: list[Any] = []
+    for item in items:
+        pending.append(item)
+        if not only_starts(item):
+            found.append(pending)
+            pending = []
+    return [*found, *([item] for item in pending)]

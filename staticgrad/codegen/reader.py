@@ -22,10 +22,14 @@ TYPE_NAMES = {
 
 
 class ElementReader:
-    """Writes elements as text, and takes down which buffers were read at which index."""
+    """Writes elements as text, and takes down which buffers were read at which index.
 
-    def __init__(self, buffers: dict[Node, Buffer]) -> None:
+    With ``position``, all arrays have one axis, and that is where their elements stand.
+    """
+
+    def __init__(self, buffers: dict[Node, Buffer], position: str = "") -> None:
         self.buffers = buffers
+        self.position = position
         self.accesses: list[Access] = []
         self.functions: set[str] = set()
 
@@ -45,7 +49,7 @@ class ElementReader:
     def load(self, buffer: Buffer, index: Index) -> Scalar:
         if buffer.is_local or buffer.by_value:
             return buffer.name, ATOM
-        return f"{buffer.name}[{subscripts(buffer, index)}]", ATOM
+        return f"{buffer.name}[{self.position or subscripts(buffer, index)}]", ATOM
 
     def compute(self, node: Node, index: Index) -> Scalar:
         """The expression of an element of a node, by the node's own declaration."""

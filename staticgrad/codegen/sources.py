@@ -14,6 +14,7 @@ PACKAGE = "staticgrad"
 MODULES = (
     "kernels.arrays", "kernels.blas", "vectormath.straightline", "vectormath.combining",
     "vectormath.roots", "vectormath.libm", "vectormath.logarithm", "vectormath.exponential",
+    "vectormath.error_function", "vectormath.trigonometric", "vectormath.powers",
     "vectormath.gamma", "vectormath.randomness",
 )  # fmt: skip
 

@@ -85,6 +85,19 @@ def reshaped(typing_context, array, shape):
 
 
 @intrinsic
+def flat(typing_context, array):
+    """The same memory with one axis."""
+    kind = contiguous(array.dtype, types.UniTuple(types.intp, 1), readonly=not array.mutable)
+
+    def generate(context, builder, signature, arguments):
+        whole = context.make_array(array)(context, builder, arguments[0])
+        shape = context.make_tuple(builder, types.UniTuple(types.intp, 1), [whole.nitems])
+        return wrap(context, builder, kind, whole.data, shape, types.UniTuple(types.intp, 1))
+
+    return kind(array), generate
+
+
+@intrinsic
 def part(typing_context, array, index):
     """``array[index]`` along the first axis, without counting references."""
     kind = array.copy(ndim=array.ndim - 1)

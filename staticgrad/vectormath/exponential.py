@@ -37,6 +37,9 @@ EXP_RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
 EXPM1_RANGE = {32: (-18.0, 89.0), 64: (-38.0, 710.0)}
 # expm1(x) is x below, and its halves may not be subnormal
 TINY = {32: 2.0**-25, 64: 2.0**-54}
+# beyond, exp(-x) is nothing beside exp(x)
+LARGE = {32: 20.0, 64: 40.0}
+HALF_RANGE = {32: (-1.0, 90.0), 64: (-1.0, 711.0)}
 # tanh is 1 to the last bit from here on
 TANH_ONE = {32: 10.0, 64: 20.0}
 
@@ -90,6 +93,33 @@ def tanh(x):
     rest = fma(-rough, denominator, numerator) - rough * lost
     quotient = fma(rest, inverse, rough)
     return copy_sign(select(small, quotient, 1.0 - quotient), x)
+
+
+@elementary
+def sinh(x):
+    """The hyperbolic sine within 2 ULP, from ``t = exp(|x|) - 1``."""
+    size = magnitude(x)
+    # one power of two less, which alone would overflow
+    large = size > LARGE[x.bits]
+    t = expm1.formula(select(large, 0.0, size))
+    value = (t + t / (t + 1.0)) * 0.5
+    return copy_sign(select(large, half_exp(size), value), x)
+
+
+@elementary
+def cosh(x):
+    """The hyperbolic cosine within 2 ULP."""
+    size = magnitude(x)
+    large = size > LARGE[x.bits]
+    e = exp.formula(select(large, 0.0, size))
+    return select(large, half_exp(size), fma(e, 0.5, 0.5 / e))
+
+
+def half_exp(x):
+    """exp(x) / 2, which may be finite where exp(x) is not."""
+    n, fraction = reduce(x, HALF_RANGE)
+    half = (n - 1) >> 1
+    return (fraction + 1.0) * power_of_two(half, x.bits) * power_of_two(n - 1 - half, x.bits)
 
 
 @elementary

@@ -109,6 +109,9 @@ class Value:
     def __or__(self, other):
         return self.instruction("or_", other)
 
+    def __invert__(self):
+        return self.instruction("not_")
+
     def __xor__(self, other):
         return self.instruction("xor", other)
 

@@ -1,0 +1,3 @@
+def __getattr__(name):
+    def none(*a): return None
+    return none

@@ -1,0 +1,306 @@
+"""Loops that occur several times become one function that is called several times.
+
+Two nests of loops are the same if they read the same but for the names of their buffers. Loops that
+run over whole arrays element by element, as an optimizer's rule does, are the same whatever the
+shapes: their function takes the arrays with one axis. A function is compiled once, however many layers
+call it, and its mathematics is read once.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+
+from staticgrad.codegen.program import (
+    Buffer,
+    Call,
+    Invocation,
+    Loop,
+    Program,
+    Routine,
+    Statement,
+    groups,
+    statements,
+)
+from staticgrad.codegen.reader import ElementReader
+from staticgrad.graph.dims import Dim, canonical, product, symbols_of
+from staticgrad.graph.node import Node
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A group of items that could be a call: its arrays, its scalars, and how it reads, with the
+    buffers' names and in general."""
+
+    items: list[Any]
+    arguments: list[Buffer]
+    sizes: list[sympy.Symbol]
+    internal: list[Buffer]
+    exact: tuple[Any, ...]
+    flat: tuple[Any, ...] | None
+
+
+def outline(program: Program) -> Program:
+    """Replace groups of items that occur at least twice by calls of one function."""
+    uses = _uses(program)
+    found = [_candidate(program, group, uses) for group in groups(program.items)]
+    counts: dict[Any, list[Candidate]] = {}
+    for candidate in found:
+        if isinstance(candidate, Candidate):
+            for key in (candidate.flat, candidate.exact):
+                if key is not None:
+                    counts.setdefault(key, []).append(candidate)
+    taken = set(program.names.values()) | {buffer.name for buffer in program.buffers}
+    routines: dict[Any, Routine] = {}
+    items: list[Any] = []
+    for group, candidate in zip(groups(program.items), found, strict=True):
+        if candidate is None:
+            items += group
+            continue
+        key = next(
+            (k for k in (candidate.flat, candidate.exact) if k is not None and len(counts[k]) > 1),
+            None,
+        )
+        if key is None:
+            items += group
+            continue
+        if key not in routines:
+            routines[key] = _routine(counts[key], key is candidate.flat, taken)
+        items.append(Invocation(routines[key], group, candidate.arguments, candidate.sizes))
+    program.items = items
+    program.routines = list(routines.values())
+    return program
+
+
+def _uses(program: Program) -> dict[Buffer, set[int]]:
+    """For each local variable, the groups that touch it."""
+    found: dict[Buffer, set[int]] = {}
+    for number, group in enumerate(groups(program.items)):
+        for statement in statements(group):
+            for access in statement.accesses:
+                if access.buffer.is_local:
+                    found.setdefault(variable(access.buffer), set()).add(number)
+    return found
+
+
+def _candidate(
+    program: Program, group: list[Any], uses: dict[Buffer, set[int]]
+) -> Candidate | None:
+    members = list(statements(group))
+    if not isinstance(group[-1], Loop) or any(
+        isinstance(member, Call) or member.action == "check" for member in members
+    ):
+        return None
+    arguments: dict[Buffer, None] = {}
+    internal: dict[Buffer, None] = {}
+    for member in members:
+        for access in member.accesses:
+            buffer = access.buffer
+            if buffer.kind == "token":
+                continue
+            if not buffer.is_local:
+                arguments[buffer] = None
+            elif len(uses[variable(buffer)]) == 1:
+                internal[buffer] = None
+            elif access.writes:
+                return None
+            else:
+                arguments[buffer] = None
+    ordered = sorted(arguments, key=is_scalar)  # arrays first
+    names = {buffer: f"a{number}" for number, buffer in enumerate(ordered)}
+    # an accumulator and its result may be one variable
+    local = {name: f"l{number}" for number, name in enumerate(dict.fromkeys(b.name for b in internal))}
+    names |= {buffer: local[buffer.name] for buffer in internal}
+    with renamed(names):
+        lines = list(_lines(program, group))
+        flat_lines = _flat_lines(program, group)
+    kinds = tuple((str(b.dtype), None if is_scalar(b) else b.stored_shape) for b in ordered)
+    flat = None
+    if flat_lines is not None:
+        flat = (tuple(flat_lines), tuple((kind, shape is None) for kind, shape in kinds))
+    sizes = {
+        symbol for item in _loops(group) for symbol in symbols_of((item.extent,))
+    } | {s for b in (*arguments, *internal) for s in symbols_of(b.shape)}  # fmt: skip
+    return Candidate(
+        group, ordered, sorted(sizes, key=str), list(internal), (tuple(lines), kinds), flat
+    )
+
+
+def variable(buffer: Buffer) -> Buffer:
+    """The buffer that a local variable stands for: an accumulator may be one with its result."""
+    result = buffer.finishes_in
+    return result if result is not None and result.is_local else buffer
+
+
+def is_scalar(buffer: Buffer) -> bool:
+    """Whether generated code holds it in a local variable."""
+    return buffer.is_local or buffer.by_value
+
+
+@contextmanager
+def renamed(names: dict[Buffer, str]) -> Iterator[None]:
+    """Buffers under other names, for as long as it lasts."""
+    old = {buffer: buffer.name for buffer in names}
+    for buffer, name in names.items():
+        buffer.name = name
+    try:
+        yield
+    finally:
+        for buffer, name in old.items():
+            buffer.name = name
+
+
+def _loops(items: list[Any]) -> Iterator[Loop]:
+    for item in items:
+        if isinstance(item, Loop):
+            yield item
+            yield from _loops(item.body)
+
+
+def _lines(program: Program, items: list[Any]) -> Iterator[Any]:
+    """What the items read like, up to layout."""
+    for item in items:
+        if isinstance(item, Loop):
+            yield ("for", str(item.variable), item.extent)
+            yield from _lines(program, item.body)
+            yield "end"
+        else:
+            yield statement_text(program.readers, item, item.variables)
+
+
+def statement_text(
+    buffers: dict[Node, Buffer], statement: Statement, variables: tuple[Any, ...],
+    position: str = "",
+) -> tuple[str, ...]:  # fmt: skip
+    """All that a statement says."""
+    reader = ElementReader(buffers, position)
+    value = statement.value(reader, variables)[0]
+    assert statement.target is not None
+    target = reader.load(statement.target, statement.index(reader, variables))[0]
+    running = ""
+    if statement.running is not None and statement.running_index is not None:
+        running = reader.load(statement.running, statement.running_index(variables))[0]
+    return statement.action, statement.combine, target, value, running
+
+
+def _flat_lines(program: Program, group: list[Any]) -> list[Any] | None:
+    """The same for loops that run over all arrays from their first element to their last."""
+    if len(group) > 1:
+        return None
+    item, extents = group[0], []
+    while isinstance(item, Loop):
+        extents.append(item.extent)
+        if len(item.body) > 1 and any(isinstance(inner, Loop) for inner in item.body):
+            return None
+        body = item.body
+        item = body[0]
+    size = canonical(product(extents))
+    for statement in body:
+        if statement.action != "store":
+            return None
+        for access in statement.accesses:
+            if access.buffer.kind == "token" or is_scalar(access.buffer):
+                continue
+            if not _is_flat(statement, access.index, access.buffer, size):
+                return None
+    unknown = [
+        tuple(sympy.Symbol(f"axis_{axis}_") for axis in range(len(statement.domain)))
+        for statement in body
+    ]
+    lines = [
+        statement_text(program.readers, statement, variables, "i")
+        for statement, variables in zip(body, unknown, strict=True)
+    ]
+    return None if any("axis_" in text for line in lines for text in line) else lines
+
+
+def _is_flat(statement: Statement, index: Any, buffer: Buffer, size: Dim) -> bool:
+    """Whether the element that a step of the loops touches is the one with the step's number."""
+    if index is None or canonical(product(buffer.stored_shape) - size) != 0:
+        return False
+    return bool(
+        canonical(
+            _number(tuple(index[axis] for axis in buffer.axes), buffer.stored_shape)
+            - _number(statement.own, statement.domain)
+        )
+        == 0
+    )
+
+
+def _number(index: tuple[Any, ...], shape: tuple[Dim, ...]) -> Any:
+    """The number of an element in memory; where an axis has one element, its index is 0."""
+    number: Any = sympy.Integer(0)
+    for position, extent in zip(index, shape, strict=True):
+        number = number * extent + (0 if extent == 1 else position)
+    return sympy.expand(number)
+
+
+# ---- names ------------------------------------------------------------------------------------------
+
+
+def _routine(instances: list[Candidate], flat: bool, taken: set[str]) -> Routine:
+    first = instances[0]
+    used: set[str] = {str(size) for size in first.sizes}
+    parameters = []
+    for position, buffer in enumerate(first.arguments):
+        name = common_name([instance.arguments[position] for instance in instances])
+        parameters.append((buffer, unique(name, used)))
+    local = {
+        name: unique(name, used) for name in dict.fromkeys(b.name for b in first.internal)
+    }  # fmt: skip
+    internal = [(buffer, local[buffer.name]) for buffer in first.internal]
+    written = [
+        statement for statement in statements(first.items) if statement.action != "start"
+    ]  # fmt: skip
+    section = written[-1].section
+    base = section
+    if section != "update":
+        base = f"{section}_{written[0].node.op.name}"
+    name = unique(base, taken)
+    return Routine(name, first.items, parameters, internal, first.sizes, flat)
+
+
+def unique(name: str, taken: set[str]) -> str:
+    result, number = name, 2
+    while result in taken or keyword.iskeyword(result):
+        result, number = f"{name}_{number}", number + 1
+    taken.add(result)
+    return result
+
+
+def common_name(buffers: list[Buffer]) -> str:
+    """What the names of buffers have in common: ``exp_avg`` of ``fc1_weight_exp_avg`` and
+    ``fc2_bias_exp_avg``."""
+    names = [buffer.name for buffer in buffers]
+    if len(set(names)) == 1:
+        return names[0]
+    if all(name.startswith("d_") for name in names):
+        rest = common_words([name[2:] for name in names])
+        return f"d_{rest}" if rest else "gradient"
+    rest = common_words(names)
+    if rest:
+        return rest
+    if all(buffer.kind == "parameter" for buffer in buffers):
+        return "parameter"
+    return "gradient" if any(name.startswith("d_") for name in names) else names[0]
+
+
+def common_words(names: list[str]) -> str:
+    words = [name.split("_") for name in names]
+    ends: list[str] = []
+    for column in zip(*(reversed(w) for w in words), strict=False):
+        if len(set(column)) > 1:
+            break
+        ends.insert(0, column[0])
+    starts: list[str] = []
+    for column in zip(*words, strict=False):
+        if len(set(column)) > 1:
+            break
+        starts.append(column[0])
+    best = "_".join(max(ends, starts, key=len))
+    return best if best.isidentifier() and best not in ("d", "f32", "f64") else ""
