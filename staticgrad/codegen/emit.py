@@ -446,9 +446,8 @@ def emit(program: Program, name: str, header: str) -> Generated:
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
     imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
     for module, names in (
-        # BLAS is bound when its module is imported, which functions without products go without
         ("kernels.arrays", [name for name in kernels if not name.startswith("matmul")]),
-        ("kernels.blas", [name for name in kernels if name.startswith("matmul")]),
+        ("kernels.gemm", [name for name in kernels if name.startswith("matmul")]),
         ("vectormath", functions),
     ):
         if names:

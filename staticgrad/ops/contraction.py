@@ -1,7 +1,7 @@
 """Contractions: one primitive, an einsum of two operands, and the products that are made of it.
 
 Its adjoints are contractions again, with the letters in other places, so that transposes never
-appear as nodes: they are read off the subscripts when the product is handed to BLAS.
+appear as nodes: they are read off the subscripts when the product is lowered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Contractions become matrix products for BLAS, or loops where a product is too small for it."""
+"""Contractions become matrix products, or loops where a product is too small for its own kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from staticgrad.ops.reduction import reduce_sum
 from staticgrad.ops.scalar import multiply
 from staticgrad.ops.table import register
 
-#: below this many multiplications (m n k) a call of BLAS costs more than the product
+#: below this many multiplications (m n k) a kernel's overhead is more than the product
 SMALLEST_PRODUCT = 512
 
 

@@ -138,7 +138,7 @@ def _expanded(node: Node) -> Node | None:
 
 
 def lower_contractions(graph: Graph) -> Graph:
-    """Contractions as matrix products for BLAS, or as loops where those are too small."""
+    """Contractions as matrix products, or as loops where those are too small."""
 
     def visit(node: Node) -> Node:
         if node.op.name != "contract":

@@ -1,0 +1,390 @@
+"""Matrix products of C-contiguous matrices: blocks of the result that stay in vector registers.
+
+``out = a @ b`` is computed as Goto and van de Geijn ("Anatomy of high-performance matrix
+multiplication", 2008) have it, cut down to what matrices need that lie in a cache anyway: columns of
+``b`` are packed into a panel that fits into the L1 cache, and blocks of ROWS x 2 vectors of the result
+are accumulated in registers along the panel, each element of ``a`` spread over a vector. Written as
+LLVM, since no loop that Numba could be given keeps a block of accumulators in registers. Each routine
+is one function in the machine code, however many products call it.
+"""
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+FEATURES = binding.get_host_cpu_features()
+VECTOR_BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx") else 16
+#: rows of a block: with two vectors each, the accumulators leave room for the operands among 32
+#: vector registers, or among 16 (AVX2, SSE)
+ROWS = 8 if FEATURES.get("avx512f") or not FEATURES.get("sse2") else 6 if FEATURES.get("avx2") else 4
+#: without such an instruction, llvm.fma is a slow call
+FUSED = bool(FEATURES.get("fma") or FEATURES.get("avx512f") or not FEATURES.get("sse2"))
+#: rows of a panel, which then takes up three quarters of 32 KiB, two vectors wide
+DEPTH = 24576 // (2 * VECTOR_BYTES)
+#: rows of a that are gone through for each panel, and stay in the L2 cache
+BAND = 256
+INDEX = ir.IntType(64)
+FLAG = ir.IntType(1)
+LANE = ir.IntType(32)
+
+
+class Vectors:
+    """Vectors of a float type, and what the routines do with them."""
+
+    def __init__(self, number):
+        self.number = number
+        self.bits = 32 if isinstance(number, ir.FloatType) else 64
+        self.lanes = VECTOR_BYTES * 8 // self.bits
+        self.width = 2 * self.lanes
+        self.type = ir.VectorType(number, self.lanes)
+        self.pointer = number.as_pointer()
+        #: the side of the squares in which matrices are transposed
+        self.side = min(self.lanes, 8)
+        self.square = ir.VectorType(number, self.side)
+        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
+        self.undefined = ir.Constant(self.type, ir.Undefined)
+
+    def load(self, builder, address, kind=None):
+        pointer = (kind or self.type).as_pointer()
+        return builder.load(builder.bitcast(address, pointer), align=self.bits // 8)
+
+    def store(self, builder, vector, address):
+        pointer = vector.type.as_pointer()
+        builder.store(vector, builder.bitcast(address, pointer), align=self.bits // 8)
+
+    def spread(self, builder, scalar):
+        """A vector of copies of ``scalar``."""
+        first = builder.insert_element(self.undefined, scalar, LANE(0))
+        return self.shuffle(builder, first, self.undefined, [0] * self.lanes)
+
+    def shuffle(self, builder, one, other, lanes):
+        mask = ir.Constant(ir.VectorType(LANE, len(lanes)), lanes)
+        return builder.shuffle_vector(one, other, mask)
+
+    def multiply_add(self, builder, a, b, c):
+        if not FUSED:
+            return builder.fadd(builder.fmul(a, b), c)
+        kind = ir.FunctionType(self.type, [self.type] * 3)
+        name = f"llvm.fma.v{self.lanes}f{self.bits}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
+
+    def transposed(self, builder, rows):
+        """As many vectors as lanes, transposed: blocks of growing size change places."""
+        rows, half, lanes = list(rows), 1, range(len(rows))
+        while half < len(rows):
+            for i in lanes:
+                if i & half == 0:
+                    one, other = rows[i], rows[i + half]
+                    low = [p + len(rows) - half if p & half else p for p in lanes]
+                    high = [p + len(rows) if p & half else p + half for p in lanes]
+                    rows[i] = self.shuffle(builder, one, other, low)
+                    rows[i + half] = self.shuffle(builder, one, other, high)
+            half *= 2
+        return rows
+
+
+def function(module, name, arguments):
+    """A function of the module, to be filled if it is new; one copy is kept of equal ones."""
+    known = module.globals.get(name)
+    if known is not None:
+        return known, None
+    made = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    made.linkage = "linkonce_odr"
+    made.attributes.add("noinline")
+    made.attributes.add("nounwind")
+    # the loops are written as they should run: without this, LLVM would unroll and vectorise them anew
+    made.attributes.add("optsize")
+    return made, ir.IRBuilder(made.append_basic_block("entry"))
+
+
+def smaller(builder, a, b):
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+def larger(builder, a, b):
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+def block_function(module, number, height, vectors):
+    """(a, a's steps along rows and columns, panel, its row step, c, its row step, depth, rows,
+    accumulate): up to ``height`` rows of ``a`` times ``vectors`` vectors of a panel into c. Rows beyond
+    the last are copies of it."""
+    kit = Vectors(number)
+    made, builder = function(
+        module, f"staticgrad_block_{height}x{vectors}_f{kit.bits}",
+        [kit.pointer, INDEX, INDEX, kit.pointer, INDEX, kit.pointer, INDEX, INDEX, INDEX, FLAG],
+    )  # fmt: skip
+    if builder is None:
+        return made
+    a, row_step, column_step, panel, panel_step, c, c_step, depth, rows, accumulate = made.args
+    last = builder.sub(rows, INDEX(1))
+    numbers = [smaller(builder, INDEX(i), last) for i in range(height)]
+    starts = [builder.gep(a, [builder.mul(row_step, i)]) for i in numbers]
+    entry, loop = builder.block, made.append_basic_block("loop")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k, offset, place = (builder.phi(kind) for kind in (INDEX, INDEX, kit.pointer))
+    totals = [[builder.phi(kit.type) for _ in range(vectors)] for _ in range(height)]
+    columns = [kit.load(builder, builder.gep(place, [INDEX(v * kit.lanes)])) for v in range(vectors)]
+    sums = []
+    for start, row in zip(starts, totals, strict=True):
+        element = kit.spread(builder, builder.load(builder.gep(start, [offset])))
+        pairs = zip(columns, row, strict=True)
+        sums.append([kit.multiply_add(builder, element, column, total) for column, total in pairs])
+    following = (
+        builder.add(k, INDEX(1)), builder.add(offset, column_step),
+        builder.gep(place, [panel_step]),
+    )  # fmt: skip
+    for phi, first, new in zip((k, offset, place), (INDEX(0), INDEX(0), panel), following, strict=True):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(new, loop)
+    for row, new_row in zip(totals, sums, strict=True):
+        for phi, new in zip(row, new_row, strict=True):
+            phi.add_incoming(kit.zero, entry)
+            phi.add_incoming(new, loop)
+    done = made.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed("<", following[0], depth), loop, done)
+    builder.position_at_end(done)
+    targets = [
+        [builder.gep(c, [builder.add(builder.mul(c_step, i), INDEX(v * kit.lanes))])
+         for v in range(vectors)]
+        for i in numbers
+    ]  # fmt: skip
+    with builder.if_else(accumulate) as (adding, storing):
+        with adding:
+            # all are read before the first is written: copies of the last row are added once
+            old = [[kit.load(builder, target) for target in row] for row in targets]
+            for row, old_row, new_row in zip(targets, old, sums, strict=True):
+                for target, one, other in zip(row, old_row, new_row, strict=True):
+                    kit.store(builder, builder.fadd(one, other), target)
+        with storing:
+            for row, new_row in zip(targets, sums, strict=True):
+                for target, new in zip(row, new_row, strict=True):
+                    kit.store(builder, new, target)
+    builder.ret_void()
+    return made
+
+
+def pack_function(module, number):
+    """(b, b's steps along rows and columns, panel, depth, columns): a panel of ``b``, each row filled
+    up with zeros."""
+    kit = Vectors(number)
+    made, builder = function(
+        module, f"staticgrad_pack_f{kit.bits}",
+        [kit.pointer, INDEX, INDEX, kit.pointer, INDEX, INDEX],
+    )  # fmt: skip
+    if builder is None:
+        return made
+    b, row_step, column_step, panel, depth, columns = made.args
+    one, full = INDEX(1), builder.icmp_signed("==", columns, INDEX(kit.width))
+    by_rows = builder.and_(full, builder.icmp_signed("==", column_step, one))
+    with builder.if_then(by_rows):
+        with cgutils.for_range(builder, depth) as loop:
+            source = builder.gep(b, [builder.mul(loop.index, row_step)])
+            target = builder.gep(panel, [builder.mul(loop.index, INDEX(kit.width))])
+            for v in (0, kit.lanes):
+                vector = kit.load(builder, builder.gep(source, [INDEX(v)]))
+                kit.store(builder, vector, builder.gep(target, [INDEX(v)]))
+        builder.ret_void()
+    crosswise = builder.icmp_signed("==", row_step, one)
+    # whole squares of rows and columns that lie crosswise; then what is left of the rows
+    side = INDEX(kit.side)
+    squares = builder.select(crosswise, builder.sdiv(depth, side), INDEX(0))
+    halves = builder.sdiv(columns, side)
+    with cgutils.for_range(builder, squares) as down, cgutils.for_range(builder, halves) as across:
+        k, j = builder.mul(down.index, side), builder.mul(across.index, side)
+        corner = builder.gep(b, [builder.add(k, builder.mul(j, column_step))])
+        rows = [
+            kit.load(builder, builder.gep(corner, [builder.mul(INDEX(i), column_step)]), kit.square)
+            for i in range(kit.side)
+        ]
+        place = builder.gep(panel, [builder.add(builder.mul(k, INDEX(kit.width)), j)])
+        for i, vector in enumerate(kit.transposed(builder, rows)):
+            kit.store(builder, vector, builder.gep(place, [INDEX(i * kit.width)]))
+    packed_rows = builder.mul(squares, side)
+    packed_columns = builder.mul(halves, side)
+    with cgutils.for_range(builder, depth) as loop:
+        k = loop.index
+        whole = builder.icmp_signed("<", k, packed_rows)
+        first = builder.select(whole, packed_columns, INDEX(0))
+        row = builder.gep(panel, [builder.mul(k, INDEX(kit.width))])
+        source = builder.gep(b, [builder.mul(k, row_step)])
+        with cgutils.for_range_slice(builder, first, columns, one) as (j, _):
+            value = builder.load(builder.gep(source, [builder.mul(j, column_step)]))
+            builder.store(value, builder.gep(row, [j]))
+        with cgutils.for_range_slice(builder, columns, INDEX(kit.width), one) as (j, _):
+            builder.store(ir.Constant(number, 0.0), builder.gep(row, [j]))
+    builder.ret_void()
+    return made
+
+
+def product_function(module, number):
+    """(a, its steps, b, its steps, c, its row step, rows, columns, depth, accumulate)."""
+    kit = Vectors(number)
+    multiply = blocks_function(module, number)
+    pack = pack_function(module, number)
+    made, builder = function(
+        module, f"staticgrad_product_f{kit.bits}",
+        [kit.pointer, INDEX, INDEX] * 2 + [kit.pointer, INDEX, INDEX, INDEX, INDEX, FLAG],
+    )  # fmt: skip
+    if builder is None:
+        return made
+    a, a_row, a_column, b, b_row, b_column, c, c_step, rows, columns, depth, accumulate = made.args
+    zero, one, width = INDEX(0), INDEX(1), INDEX(kit.width)
+    room = builder.alloca(ir.ArrayType(number, DEPTH * kit.width))
+    room.align = VECTOR_BYTES
+    room = builder.gep(room, [zero, zero])
+    empty = builder.and_(builder.icmp_signed("==", depth, zero), builder.not_(accumulate))
+    with builder.if_then(empty, likely=False):
+        with cgutils.for_range(builder, rows) as down, cgutils.for_range(builder, columns) as across:
+            place = builder.add(builder.mul(down.index, c_step), across.index)
+            builder.store(ir.Constant(number, 0.0), builder.gep(c, [place]))
+        builder.ret_void()
+    # panels of nearly equal depth; as many side by side as there is room for
+    count = builder.sdiv(builder.add(depth, INDEX(DEPTH - 1)), INDEX(DEPTH))
+    share = builder.sdiv(builder.add(depth, builder.sub(count, one)), larger(builder, count, one))
+    share = larger(builder, share, one)
+    group = builder.mul(width, builder.sdiv(INDEX(DEPTH), share))
+    # a few rows are not worth packing b for, where its rows lie as a panel's do
+    direct = builder.icmp_signed("<=", rows, INDEX(2 * ROWS))
+    direct = builder.and_(direct, builder.icmp_signed("==", b_column, one))
+    whole = builder.mul(builder.sdiv(columns, width), width)
+    with (
+        cgutils.for_range_slice(builder, zero, rows, INDEX(BAND)) as (i, _),
+        cgutils.for_range_slice(builder, zero, depth, share) as (k, _),
+    ):
+        height = smaller(builder, INDEX(BAND), builder.sub(rows, i))
+        these = smaller(builder, share, builder.sub(depth, k))
+        adds = builder.or_(accumulate, builder.icmp_signed(">", k, zero))
+        start = builder.gep(a, [builder.add(builder.mul(i, a_row), builder.mul(k, a_column))])
+        source = builder.gep(b, [builder.mul(k, b_row)])
+        target = builder.gep(c, [builder.mul(i, c_step)])
+        left = [start, a_row, a_column]
+        with builder.if_then(direct):
+            # from one vector pair of columns to the next
+            operands = [*left, source, b_row, width, target, c_step, these, height, whole, adds]
+            builder.call(multiply, operands)
+        first = builder.select(direct, whole, zero)
+        with cgutils.for_range_slice(builder, first, columns, group) as (j, _):
+            across = smaller(builder, group, builder.sub(columns, j))
+            with cgutils.for_range_slice(builder, zero, across, width) as (p, _):
+                place = builder.gep(source, [builder.mul(builder.add(j, p), b_column)])
+                part = smaller(builder, width, builder.sub(across, p))
+                panel = builder.gep(room, [builder.mul(p, these)])
+                builder.call(pack, [place, b_row, b_column, panel, these, part])
+            place = builder.gep(target, [j])
+            next_panel = builder.mul(width, these)
+            operands = [*left, room, width, next_panel, place, c_step, these, height, across, adds]
+            builder.call(multiply, operands)
+    builder.ret_void()
+    return made
+
+
+def blocks_function(module, number):
+    """(a, its steps, panels, their row step, from one to the next, c, its row step, depth, rows,
+    columns, accumulate): a band of rows of ``a`` times panels that lie side by side."""
+    kit = Vectors(number)
+    blocks = {
+        (height, vectors): block_function(module, number, height, vectors)
+        for height in (ROWS, 2) for vectors in (2, 1)
+    }  # fmt: skip
+    made, builder = function(
+        module, f"staticgrad_blocks_f{kit.bits}",
+        [kit.pointer, INDEX, INDEX, kit.pointer, INDEX, INDEX, kit.pointer, INDEX, INDEX, INDEX,
+         INDEX, FLAG],
+    )  # fmt: skip
+    if builder is None:
+        return made
+    a, a_row, a_column, panels, panel_step, next_panel, c, c_step = made.args[:8]
+    depth, rows, columns, accumulate = made.args[8:]
+    zero, width = INDEX(0), INDEX(kit.width)
+    corner = builder.alloca(ir.ArrayType(number, ROWS * kit.width))
+    corner.align = VECTOR_BYTES
+    corner = builder.gep(corner, [zero, zero])
+    with (
+        cgutils.for_range_slice(builder, zero, rows, INDEX(ROWS)) as (i, _),
+        cgutils.for_range_slice(builder, zero, columns, width) as (j, _),
+    ):
+        height = smaller(builder, INDEX(ROWS), builder.sub(rows, i))
+        part = smaller(builder, width, builder.sub(columns, j))
+        is_narrow = builder.icmp_signed("<=", part, INDEX(kit.lanes))
+        exact = builder.or_(
+            builder.icmp_signed("==", part, width),
+            builder.icmp_signed("==", part, INDEX(kit.lanes)),
+        )
+        start = builder.gep(a, [builder.mul(i, a_row)])
+        panel = builder.gep(panels, [builder.mul(builder.sdiv(j, width), next_panel)])
+        target = builder.gep(c, [builder.add(builder.mul(i, c_step), j)])
+        place = builder.select(exact, target, corner)
+        step = builder.select(exact, c_step, width)
+        flag = builder.and_(accumulate, exact)
+        operands = [start, a_row, a_column, panel, panel_step, place, step, depth, height, flag]
+        with builder.if_else(builder.icmp_signed("<=", height, INDEX(2))) as (low, high):
+            for branch, tall in ((low, 2), (high, ROWS)):
+                with branch, builder.if_else(is_narrow) as (narrow, wide):
+                    with narrow:
+                        builder.call(blocks[tall, 1], operands)
+                    with wide:
+                        builder.call(blocks[tall, 2], operands)
+        # a block that is not full is computed aside, and copied
+        with builder.if_then(builder.not_(exact)):
+            copy_corner(builder, corner, width, target, c_step, height, part, accumulate)
+    builder.ret_void()
+    return made
+
+
+def copy_corner(builder, corner, corner_step, target, step, rows, columns, accumulate):
+    with cgutils.for_range(builder, rows) as down, cgutils.for_range(builder, columns) as across:
+        i, j = down.index, across.index
+        source = builder.gep(corner, [builder.add(builder.mul(i, corner_step), j)])
+        place = builder.gep(target, [builder.add(builder.mul(i, step), j)])
+        new = builder.load(source)
+        old = builder.load(place)
+        builder.store(builder.select(accumulate, builder.fadd(old, new), new), place)
+
+
+def gemm(transpose_a, transpose_b, accumulate=False):
+    """An intrinsic ``(a, b, out)`` that stores the product of two matrices, each as it lies or
+    transposed, or adds it to ``out``."""
+
+    def typed(typing_context, a, b, out):
+        for array in (a, b, out):
+            if not (isinstance(array, types.Array) and array.ndim == 2 and array.layout == "C"):
+                raise TypingError(f"matmul takes C-contiguous matrices, not {array}")
+        if not (a.dtype == b.dtype == out.dtype and out.dtype in (types.float32, types.float64)):
+            raise TypingError(f"matmul takes floats of one type, not {a}, {b} and {out}")
+
+        def generate(context, builder, signature, arguments):
+            a, b, out = (
+                context.make_array(kind)(context, builder, value)
+                for kind, value in zip(signature.args, arguments, strict=True)
+            )
+            number = context.get_data_type(signature.args[2].dtype)
+            steps = [steps_of(builder, a, transpose_a), steps_of(builder, b, transpose_b)]
+            rows, columns = cgutils.unpack_tuple(builder, out.shape)
+            depth = cgutils.unpack_tuple(builder, a.shape)[0 if transpose_a else 1]
+            operands = [a.data, *steps[0], b.data, *steps[1], out.data, columns, rows, columns, depth]
+            routine = product_function(builder.module, number)
+            builder.call(routine, [*operands, FLAG(accumulate)])
+            return context.get_dummy_value()
+
+        return types.void(a, b, out), generate
+
+    return typed
+
+
+def steps_of(builder, matrix, transposed):
+    """How far apart in memory neighbours in a column and in a row are, counted in elements."""
+    steps = [cgutils.unpack_tuple(builder, matrix.shape)[1], INDEX(1)]
+    return steps[::-1] if transposed else steps
+
+
+matmul = intrinsic(gemm(False, False))
+#: ``a.T @ b``
+matmul_tn = intrinsic(gemm(True, False))
+#: ``a @ b.T``
+matmul_nt = intrinsic(gemm(False, True))
+#: ``a.T @ b.T``
+matmul_tt = intrinsic(gemm(True, True))
