@@ -132,10 +132,15 @@ def _as_loops(
 ) -> Node:
     """sum(a * b) over an index space of the result's letters, then the inner ones."""
     inner = [c for c in left if c not in out]
-    # rows before the summed letters before columns, so that the innermost loop runs over memory
-    order = [c for c in out if c in left] + inner + [c for c in out if c not in left]
-    if not [c for c in out if c not in left]:
-        order = [*out, *inner]
+    rows = [c for c in out if c in left]
+    columns = [c for c in out if c not in left]
+    if rows and columns and not all(c in right for c in rows):
+        # rows before the summed letters before columns, so that the innermost loop runs over memory
+        order = rows + inner + columns
+    else:
+        # a matrix and a vector: the innermost loop runs over the matrix's rows
+        larger = left if len(left) >= len(right) else right
+        order = [*out, *inner] if larger[-1] in inner else [*inner, *out]
     shape = tuple(dims[c] for c in order)
 
     def aligned(node: Node, letters: str) -> Node:

@@ -44,23 +44,40 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Compute now what depends on constants alone."""
+    """Compute now what depends on constants alone. A constant spread over an array stays a number
+    until it meets an array."""
 
     def visit(node: Node) -> Node:
-        if not node.inputs or any(source.op.name != "constant" for source in node.inputs):
+        if not node.inputs or not all(is_constant(source) for source in node.inputs):
             return node
         if node.op.name in ("broadcast_to", "gather", "scatter_add"):
+            return node
+        if all(source.op.name == "broadcast_to" for source in node.inputs):
             return node
         if any(not isinstance(dim, int) for dim in node.shape):
             return node
         if int(np.prod(node.shape)) > LARGEST_FOLDED:
             return node
         with np.errstate(all="ignore"):
-            arrays = [source.attrs["value"] for source in node.inputs]
+            arrays = [constant_value(source) for source in node.inputs]
             value = np.asarray(node.op.execute(arrays, node.attrs), dtype=node.dtype)
         return constant(value, name=node.name)
 
     return graph.replace(transform(graph.roots, visit))
+
+
+def is_constant(node: Node) -> bool:
+    """Whether a node is a constant, or one that is repeated along axes of known size."""
+    if node.op.name == "broadcast_to":
+        return is_constant(node.inputs[0]) and all(isinstance(dim, int) for dim in node.shape)
+    return node.op.name == "constant"
+
+
+def constant_value(node: Node) -> np.ndarray:
+    if node.op.name == "broadcast_to":
+        array = constant_value(node.inputs[0])
+        return np.asarray(node.op.execute([array], node.attrs))
+    return node.attrs["value"]
 
 
 def simplify(graph: Graph) -> Graph:
