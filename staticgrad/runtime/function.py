@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ from numba import types
 
 from staticgrad.codegen.compiler import function_name, generate
 from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY, Generated
-from staticgrad.graph.dims import concrete, format_dim, symbols_of
+from staticgrad.graph.dims import concrete, format_dim
 from staticgrad.graph.leaves import Parameter, sizes_from
-from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.node import Node
 from staticgrad.graph.origin import user_origin
 from staticgrad.graph.traverse import topological
-from staticgrad.ops.convert import as_node
 from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime import cache
+from staticgrad.runtime.calling import Output, aligned_bytes, short_way
+from staticgrad.runtime.declared import (
+    check_complete,
+    checked_inputs,
+    checked_outputs,
+    checked_updates,
+)
 from staticgrad.runtime.interpreter import evaluate
-
-ALIGNMENT = 64
 
 
 class CompiledFunction:
@@ -29,8 +34,9 @@ class CompiledFunction:
 
     Calling it takes an array for each input, in the order of the declaration, and returns the
     outputs as new arrays (scalars as NumPy scalars). With ``out=``, outputs are written into arrays
-    that the caller provides. After the first call with the largest sizes nothing is allocated but
-    the outputs.
+    that the caller provides. After the first call with the largest sizes nothing is allocated:
+    outputs lie in the memory of earlier ones that nobody holds any more, neither themselves nor
+    views of them. A function keeps at most two sets of outputs for that.
 
     Attributes:
         source: the generated Python module.
@@ -65,24 +71,39 @@ class CompiledFunction:
         #: what the compiled function takes between inputs and outputs
         self.fixed = list(self._tables)
         if self._has_workspace:
-            self.fixed.append(_aligned_bytes(0))
-        self._scalars = [
-            (position, node.dtype) for position, node in enumerate(graph.inputs) if not node.shape
-        ]
-        self._outputs = [(buffer.dtype, buffer.shape) for buffer in program.outputs]
-        self._output_shapes = [
-            tuple(shape) if not symbols_of(shape) else None for _, shape in self._outputs
-        ]
+            self.fixed.append(aligned_bytes(0))
+        self._scalars = {k: as_scalar(n) for k, n in enumerate(graph.inputs) if not n.shape}
+        self._outputs = [Output(buffer.dtype, tuple(buffer.shape)) for buffer in program.outputs]
+        self._bind()
 
     # ---- calling ---------------------------------------------------------------------------------
 
+    def _bind(self) -> None:
+        """Write the short way of a call anew, since ``fixed`` is not what it was."""
+        #: calls the machine code with arguments as they are; raises errors where that will not do
+        self.short_way: Callable[..., Any] = short_way(
+            self._entry, [tuple(node.shape) for node in self._graph.inputs],
+            list(self._scalars), self.fixed, self._outputs, self._single, self._scalars.__getitem__,
+        )  # fmt: skip
+
     def __call__(self, *arguments: Any, out: Any = None) -> Any:
+        if out is None:
+            try:
+                return self.short_way(arguments)
+            except (TypeError, ValueError):
+                pass
+        return self.long_way(arguments, out)
+
+    def long_way(self, arguments: tuple[Any, ...], out: Any = None) -> Any:
+        """A call with all that it may need: copies of arguments, a larger workspace, an error that
+        says what is wrong."""
         if self._scalars:
             arguments = self._with_scalars(arguments)
         results = self._allocate(arguments) if out is None else self._given(out, arguments)
-        try:
+        status = None
+        with suppress(TypeError):
             status = self._entry(*arguments, *self.fixed, *results)
-        except TypeError:
+        if status is None:
             arguments = self.prepare(arguments)
             status = self._entry(*arguments, *self.fixed, *results)
         if status:
@@ -100,16 +121,10 @@ class CompiledFunction:
         """Python numbers for scalar placeholders, as arrays without axes."""
         if len(arguments) != len(self._graph.inputs):
             self.prepare(arguments)
-        changed = list(arguments)
-        for position, dtype in self._scalars:
-            value = changed[position]
-            if isinstance(value, (bool, int, float, np.generic)):
-                array = np.asarray(value)
-                if not np.can_cast(array.dtype, dtype, casting="same_kind"):
-                    node = self._graph.inputs[position]
-                    raise TypeError(f"{node.name} was declared as {node.type}; got {value!r}")
-                changed[position] = array.astype(dtype)
-        return tuple(changed)
+        return tuple(
+            self._scalars[position](value) if position in self._scalars else value
+            for position, value in enumerate(arguments)
+        )
 
     @property
     def address(self) -> int:
@@ -120,11 +135,11 @@ class CompiledFunction:
     @property
     def output_types(self) -> list[tuple[np.dtype, int]]:
         """The dtype and the rank of each output."""
-        return [(dtype, len(shape)) for dtype, shape in self._outputs]
+        return [(output.dtype, len(output.shape)) for output in self._outputs]
 
     def results(self, sizes: Mapping[Any, int]) -> list[np.ndarray]:
         """Arrays for the outputs."""
-        return [np.empty(concrete(shape, sizes), dtype) for dtype, shape in self._outputs]
+        return [np.empty(concrete(o.shape, sizes), o.dtype) for o in self._outputs]
 
     def reserve(self, sizes: Mapping[Any, int]) -> None:
         """Make the workspace large enough for these sizes of the named dimensions."""
@@ -132,18 +147,12 @@ class CompiledFunction:
         if self._has_workspace:
             needed = self.workspace_bytes(**{str(symbol): size for symbol, size in sizes.items()})
             if self.fixed[-1].size < needed:
-                self.fixed[-1] = _aligned_bytes(needed)
+                self.fixed[-1] = aligned_bytes(needed)
+                self._bind()
 
     def _allocate(self, arguments: tuple[Any, ...]) -> list[np.ndarray]:
-        results = []
-        sizes = None
-        for (dtype, shape), known in zip(self._outputs, self._output_shapes, strict=True):
-            if known is None:
-                if sizes is None:
-                    sizes = self.sizes(arguments)
-                known = concrete(shape, sizes)
-            results.append(np.empty(known, dtype))
-        return results
+        sized = any(not isinstance(dim, int) for output in self._outputs for dim in output.shape)
+        return self.results(self.sizes(arguments) if sized else {})
 
     def _given(self, out: Any, arguments: tuple[Any, ...]) -> list[np.ndarray]:
         arrays = [out] if self._single else list(out)
@@ -152,10 +161,10 @@ class CompiledFunction:
                 f"{self.name} has {len(self._outputs)} outputs, out= holds {len(arrays)} arrays"
             )
         sizes = self.sizes(arguments)
-        for array, (dtype, shape), buffer in zip(
+        for array, output, buffer in zip(
             arrays, self._outputs, self._generated.program.outputs, strict=True
         ):
-            expected = concrete(shape, sizes)
+            dtype, expected = output.dtype, concrete(output.shape, sizes)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != expected:
                 described = (
                     f"{array.dtype}{array.shape}"
@@ -290,6 +299,24 @@ class CompiledFunction:
         return f"<compiled {self.name}({inputs}), {self.path}>"
 
 
+def as_scalar(node: Node) -> Callable[[Any], Any]:
+    """Makes arrays of numbers for a placeholder without axes; leaves anything else as it is."""
+    dtype = node.dtype
+    double = dtype == np.float64
+
+    def convert(value: Any) -> Any:
+        if double and type(value) is float:
+            return np.array(value)
+        if not isinstance(value, (bool, int, float, np.generic)):
+            return value
+        array = np.asarray(value)
+        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+            raise TypeError(f"{node.name} was declared as {node.type}; got {value!r}")
+        return array.astype(dtype)
+
+    return convert
+
+
 def compile(
     inputs: Node | Sequence[Node],
     outputs: Node | Sequence[Node] | None = None,
@@ -316,15 +343,15 @@ def compile(
     roots = [] if outputs is None else [outputs] if isinstance(outputs, Node) else list(outputs)
     placeholders = [inputs] if isinstance(inputs, Node) else list(inputs)
     chosen_updates = dict(updates or {})
-    checked_roots = _checked_outputs(roots)
+    checked_roots = checked_outputs(roots)
     new_values = [value for value in chosen_updates.values() if isinstance(value, Node)]
     stored = {**effects_of([*checked_roots, *new_values]), **chosen_updates}
     graph = Graph(
-        tuple(_checked_inputs(placeholders)),
+        tuple(checked_inputs(placeholders)),
         tuple(checked_roots),
-        tuple(_checked_updates(stored)),
+        tuple(checked_updates(stored)),
     )
-    _check_complete(graph)
+    check_complete(graph)
     chosen = name or (origin.target if origin else None) or ("step" if updates else "function")
     generated = generate(graph, function_name(chosen))
     loaded = cache.load(generated.source, generated.name, generated.name, signature(generated))
@@ -347,67 +374,6 @@ def signature(generated: Generated) -> tuple[Any, ...]:
         result.append(types.Array(types.uint8, 1, "C"))
     result += [array(buffer.dtype, len(buffer.shape)) for buffer in program.outputs]
     return tuple(result)
-
-
-def _checked_inputs(inputs: Sequence[Any]) -> list[Node]:
-    seen: set[str] = set()
-    for node in inputs:
-        if not isinstance(node, Node) or node.op.name != "placeholder":
-            raise GraphTypeError(f"compile: inputs must be placeholders, got {node!r}")
-        assert node.name is not None
-        if node.name in seen:
-            raise GraphError(f"compile: two inputs are called {node.name}")
-        seen.add(node.name)
-    return list(inputs)
-
-
-def _checked_outputs(outputs: Sequence[Any]) -> list[Node]:
-    for node in outputs:
-        if not isinstance(node, Node):
-            raise GraphTypeError(f"compile: outputs must be nodes, got {node!r}")
-    return list(outputs)
-
-
-def _checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:
-    result = []
-    for parameter, value in updates.items():
-        if not isinstance(parameter, Parameter):
-            raise GraphTypeError(f"compile: only parameters can be updated, got {parameter!r}")
-        node = as_node(value, parameter.dtype)
-        if node.dtype != parameter.dtype:
-            raise GraphTypeError(
-                f"compile: the update of {parameter!r} is {node.dtype}; "
-                f"cast it with astype({str(parameter.dtype)!r})"
-            )
-        if node.shape != parameter.shape:
-            raise GraphError(
-                f"compile: the update of {parameter!r} has type {node.type}; shapes must be equal"
-            )
-        result.append((parameter, node))
-    return result
-
-
-def _check_complete(graph: Graph) -> None:
-    given = set(graph.inputs)
-    bound = {dim for node in graph.inputs for dim in node.shape if not isinstance(dim, int)}
-    for node in topological(graph.roots):
-        if node.op.name == "placeholder" and node not in given:
-            raise GraphError(
-                f"compile: the outputs depend on placeholder {node.name}: {node.type}, "
-                "which is not among the inputs"
-            )
-    for symbol in symbols_of([dim for node in graph.roots for dim in node.shape]):
-        if symbol not in bound:
-            raise GraphError(
-                f"compile: no input has an axis of size {symbol}, so it is not known at the call"
-            )
-
-
-def _aligned_bytes(count: int) -> np.ndarray:
-    """``count`` bytes that begin at a multiple of the alignment."""
-    raw = np.empty(count + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + count]
 
 
 __all__ = ["CompiledFunction", "compile"]

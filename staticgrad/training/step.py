@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,64 +18,11 @@ from staticgrad.nn.module import Buffer
 from staticgrad.nn.utils.clip_grad import clipped, nonfinite_message, total_norm
 from staticgrad.ops import public as sg
 from staticgrad.ops.convert import broadcast
-from staticgrad.optim.optimizer import SCHEDULED, Optimizer, called
+from staticgrad.optim.optimizer import Optimizer, called
 from staticgrad.rewrite.graph import effects_of
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
-
-
-class RuntimeOptions:
-    """The options of an optimizer that a compiled step reads anew at each call: float64 scalars."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self.scalars: list[dict[str, Any]] = []
-        self._slots: list[tuple[dict[str, Any], str, int | None, np.ndarray]] = []
-        several = len(optimizer.param_groups) > 1
-        for number, group in enumerate(optimizer.param_groups):
-            nodes: dict[str, Any] = {}
-            for name in optimizer.runtime:
-                suffix = f"_{number}" if several else ""
-                if isinstance(group[name], tuple):
-                    singular = name.removesuffix("s")
-                    parts = [
-                        self._slot(group, name, position, f"{singular}{position + 1}{suffix}")
-                        for position in range(len(group[name]))
-                    ]
-                    nodes[name] = tuple(parts)
-                else:
-                    nodes[name] = self._slot(group, name, None, f"{name}{suffix}")
-            self.scalars.append(nodes)
-        self._fixed = self._others()
-        self._layout = optimizer.layout
-
-    def _slot(self, group: dict[str, Any], name: str, position: int | None, label: str) -> Buffer:
-        buffer = Buffer(np.zeros((), np.float64), label)
-        self._slots.append((group, name, position, buffer.value))
-        return buffer
-
-    def _others(self) -> list[tuple[Any, ...]]:
-        skipped = ("params", "name", *SCHEDULED, *self.optimizer.runtime)
-        return [
-            tuple(value for name, value in group.items() if name not in skipped)
-            for group in self.optimizer.param_groups
-        ]
-
-    def refresh(self) -> None:
-        """Read the options. Raises RuntimeError where one was changed that is compiled in."""
-        for group, name, position, array in self._slots:
-            array[()] = group[name] if position is None else group[name][position]
-        if self.optimizer.layout != self._layout:
-            raise RuntimeError(
-                "parameters of the optimizer no longer count their steps together, since an eager step "
-                "or a loaded state has told them apart: call train_step() again"
-            )
-        if self._others() != self._fixed:
-            names = ", ".join(self.optimizer.runtime)
-            raise RuntimeError(
-                f"an option of the optimizer was changed after train_step() compiled it: {names} may "
-                "change from step to step; for others call train_step() again"
-            )
+from staticgrad.training.options import RuntimeOptions
 
 
 class TrainStep:
@@ -114,15 +62,26 @@ class TrainStep:
 
     def __call__(self, *arguments: Any) -> Any:
         self._options.refresh()
-        last = self.accumulated + 1 == self.accumulation_steps
-        results = (self.function if last else self._accumulate)(*arguments)  # type: ignore[misc]
+        function: Any = self.function
+        if self._accumulate is not None and self.accumulated + 1 < self.accumulation_steps:
+            function = self._accumulate
+        try:
+            results = function.short_way(arguments)
+        except (TypeError, ValueError):
+            results = function.long_way(arguments)
         if self._checked:
             *results, norm = results
-            if not np.isfinite(norm):
+            if not isfinite(norm):
                 raise RuntimeError(nonfinite_message(2.0, float(norm)))
-        self.accumulated = 0 if last else self.accumulated + 1
-        self.changed()
-        return results[0] if len(results) == 1 else results
+            if len(results) == 1:
+                results = results[0]
+        if self._accumulate is not None:
+            self.accumulated = (self.accumulated + 1) % self.accumulation_steps
+        for parameter in self._parameters:
+            if parameter.eager_view is not None:
+                self.changed()
+                break
+        return results
 
     def changed(self) -> None:
         """Let eager mode know that the parameters are not what they were."""
@@ -416,7 +375,8 @@ def _compiled(
             parameter: sg.where(finite, value, parameter) for parameter, value in updates.items()
         }
         results = [*results, norm]
-    return compile(inputs, results, updates=updates, name=name)
+    outputs = results[0] if len(results) == 1 else results
+    return compile(inputs, outputs, updates=updates, name=name)
 
 
 __all__ = ["TrainStep", "train_step"]

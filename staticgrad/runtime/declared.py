@@ -1,0 +1,67 @@
+"""What ``compile`` is given: refused with what is wrong, before anything is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from staticgrad.graph.dims import symbols_of
+from staticgrad.graph.leaves import Parameter
+from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.traverse import topological
+from staticgrad.ops.convert import as_node
+from staticgrad.rewrite.graph import Graph
+
+
+def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
+    seen: set[str] = set()
+    for node in inputs:
+        if not isinstance(node, Node) or node.op.name != "placeholder":
+            raise GraphTypeError(f"compile: inputs must be placeholders, got {node!r}")
+        assert node.name is not None
+        if node.name in seen:
+            raise GraphError(f"compile: two inputs are called {node.name}")
+        seen.add(node.name)
+    return list(inputs)
+
+
+def checked_outputs(outputs: Sequence[Any]) -> list[Node]:
+    for node in outputs:
+        if not isinstance(node, Node):
+            raise GraphTypeError(f"compile: outputs must be nodes, got {node!r}")
+    return list(outputs)
+
+
+def checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:
+    result = []
+    for parameter, value in updates.items():
+        if not isinstance(parameter, Parameter):
+            raise GraphTypeError(f"compile: only parameters can be updated, got {parameter!r}")
+        node = as_node(value, parameter.dtype)
+        if node.dtype != parameter.dtype:
+            raise GraphTypeError(
+                f"compile: the update of {parameter!r} is {node.dtype}; "
+                f"cast it with astype({str(parameter.dtype)!r})"
+            )
+        if node.shape != parameter.shape:
+            raise GraphError(
+                f"compile: the update of {parameter!r} has type {node.type}; shapes must be equal"
+            )
+        result.append((parameter, node))
+    return result
+
+
+def check_complete(graph: Graph) -> None:
+    given = set(graph.inputs)
+    bound = {dim for node in graph.inputs for dim in node.shape if not isinstance(dim, int)}
+    for node in topological(graph.roots):
+        if node.op.name == "placeholder" and node not in given:
+            raise GraphError(
+                f"compile: the outputs depend on placeholder {node.name}: {node.type}, "
+                "which is not among the inputs"
+            )
+    for symbol in symbols_of([dim for node in graph.roots for dim in node.shape]):
+        if symbol not in bound:
+            raise GraphError(
+                f"compile: no input has an axis of size {symbol}, so it is not known at the call"
+            )
