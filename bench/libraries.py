@@ -172,7 +172,7 @@ def torch_eager(workload: Workload, compile: bool = False) -> Action:
             loss = function(*parameters, *batch, *constants)
             loss.backward()
             updates.step()
-            return float(loss)
+            return loss.item()
 
         return _epochs(workload, step, torch.from_numpy) if workload.epoch else lambda: step(*inputs)
 

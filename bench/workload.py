@@ -33,7 +33,7 @@ class Workload:
         inputs: arrays that change from call to call. constants: arrays that never do.
         shapes: of inputs whose first axis is a named dimension, by name of the input.
         optimizer: "sgd", "adam" or "adamw" for a training step; "" for value and gradients.
-        limit: makes a function that does what cannot be avoided, and says what that is.
+        limit: makes of the workload a function that does what cannot be avoided, and says what that is.
         tolerance: relative, of the comparison with float64.
     """
 
@@ -46,7 +46,7 @@ class Workload:
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
     optimizer: str = ""
     rate: float = 1e-3
-    limit: Callable[[], tuple[str, Callable[[], Any]]] | None = None
+    limit: Callable[[Workload], tuple[str, Callable[[], Any]]] | None = None
     tolerance: float = 1e-4
     #: samples, for whole epochs instead of steps
     epoch: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def poisson() -> Workload:
         {"beta": beta},
         {"staticgrad": staticgrad, "torch": torch, "jax": jax, "pytensor": pytensor},
         Bars(8, 2, 1.3), constants={"X": X, "y": y},
-        limit=lambda: limits.poisson_by_hand(beta, X, y), tolerance=1e-8,
+        limit=limits.poisson, tolerance=1e-8,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def eight_schools() -> Workload:
     return Workload(
         "eight_schools", "8 schools log-density, float64", {"theta": theta}, lazily(written_with),
         Bars(50, 2.5, 1.5), constants={"y": y, "sigma": sigma},
-        limit=lambda: limits.eight_schools_by_hand(theta, y, sigma), tolerance=1e-9,
+        limit=limits.eight_schools, tolerance=1e-9,
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def radon() -> Workload:
         "radon", "radon-size hierarchical model, 919 x 85, float64", {"theta": theta},
         lazily(written_with), Bars(50, 2.5, 1.5),
         constants={"county": county, "floor": floor, "y": y},
-        limit=lambda: limits.radon_by_hand(theta, county, floor, y), tolerance=1e-9,
+        limit=limits.radon, tolerance=1e-9,
     )  # fmt: skip
 
 
@@ -200,5 +200,5 @@ def mixture(samples: int) -> Workload:
         {"staticgrad": staticgrad, "torch": torch, "jax": jax, "pytensor": pytensor},
         Bars(5, 1.5, 1.5),
         constants={"x": x, "mask": np.tril(np.ones((d, d)), -1), "eye": np.eye(d)},
-        limit=lambda: limits.mixture_by_hand(samples, d, count), tolerance=1e-8,
+        limit=limits.mixture, tolerance=1e-8,
     )  # fmt: skip
