@@ -13,8 +13,7 @@ from staticgrad.vectormath.exponential import (
     softplus,
     tanh,
 )  # fmt: skip
-from staticgrad.vectormath.gamma import digamma, polygamma
-from staticgrad.vectormath.libm import lgamma
+from staticgrad.vectormath.gamma import digamma, lgamma, polygamma
 from staticgrad.vectormath.logarithm import log, log1p, log2
 from staticgrad.vectormath.powers import hypot, power
 from staticgrad.vectormath.randomness import uniform32, uniform64

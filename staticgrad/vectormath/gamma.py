@@ -11,10 +11,10 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from staticgrad.vectormath.libm import call_libm
 from staticgrad.vectormath.straightline import (
     Value,
     call,
-    call_libm,
     check_floats,
     copy_sign,
     elementary,
@@ -49,6 +49,12 @@ def nearest_integer(x):
 def cotangent_pi(x):
     """cot(pi x), from the distance to the nearest integer, which is exact."""
     return 1.0 / call_libm("tan", (x - nearest_integer(x)) * math.pi)
+
+
+@elementary
+def lgamma(x):
+    """The logarithm of the gamma function's magnitude."""
+    return call_libm("lgamma", x)
 
 
 @elementary

@@ -132,18 +132,6 @@ def call(name, *arguments):
     return Value(builder, builder.call(function, [argument.value for argument in arguments]))
 
 
-def call_libm(name, *arguments):
-    """Call the C function ``name`` (its float32 twin ends in ``f``): correct, but never vector."""
-    builder, first = arguments[0].builder, arguments[0]
-    function_type = ir.FunctionType(first.type, [first.type] * len(arguments))
-    symbol = name + "f" if first.bits == 32 else name
-    function = builder.module.globals.get(symbol)
-    if function is None:
-        function = ir.Function(builder.module, function_type, symbol)
-        function.attributes.add("nounwind")
-    return Value(builder, builder.call(function, [argument.value for argument in arguments]))
-
-
 def select(condition, yes, no):
     """One of two computed values, without a branch."""
     yes = yes if isinstance(yes, Value) else no.literal(yes)

@@ -1,9 +1,10 @@
 """Sine, cosine, tangent and their inverses.
 
 ``x = n pi/2 + r`` with ``|r| <= pi/4``: ``n pi/2`` is taken off in three pieces by fused
-multiplications, which is exact enough up to a limit; the C library, one element at a time, does the
-rest. In float32, x is multiplied by 2/pi in float64, for arguments of any size. The polynomials are
-near-minimax (interpolation at Chebyshev nodes).
+multiplications (Cody and Waite, "Software Manual for the Elementary Functions", 1980), which is exact
+enough up to a limit. Beyond it, one element at a time, float64 goes to the C library and float32 is
+multiplied by 2/pi in float64, its multiples of 4 left out (Payne and Hanek, 1983). The polynomials
+are near-minimax (interpolation or least squares at Chebyshev nodes, with mpmath).
 """
 
 import math
@@ -11,12 +12,12 @@ import math
 from llvmlite import ir
 
 from staticgrad.vectormath.exponential import ROUNDER
+from staticgrad.vectormath.libm import call_libm, unless_large
 from staticgrad.vectormath.straightline import (
     Value,
     as_bits,
     as_float,
     call,
-    call_libm,
     copy_sign,
     elementary,
     fma,
@@ -38,8 +39,8 @@ HALF_PI = {
     32: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
     64: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
 }
-# beyond, in float64, n is too large for the three pieces
-LARGEST = 2.0**25
+# beyond, n is too large for the three pieces
+LARGEST = {32: 2.0**16, 64: 2.0**25}
 # (sin(r) - r) / r**3 and (cos(r) - 1 + r**2 / 2) / r**4 in powers of r**2
 SINE = {
     32: (-0.1666666716337204, 0.008333331905305386, -0.00019840039021801203,
@@ -54,6 +55,16 @@ COSINE = {
     64: (0.041666666666666664, -0.0013888888888888887, 2.4801587301584367e-05,
          -2.75573192211891e-07, 2.0876755717584403e-09, -1.1470449354466773e-11,
          4.745198807202876e-14),
+}  # fmt: skip
+# (tan(r) - r) / r**3 in powers of r**2
+TANGENT = {
+    32: (0.3333333432674408, 0.13333217799663544, 0.05399592965841293, 0.021613959223031998,
+         0.009979584254324436, 0.0011645224676701832, 0.003852875903248787),
+    64: (0.3333333333333333, 0.13333333333333014, 0.05396825396864072, 0.02186948851767591,
+         0.008863235990716, 0.0035921211425320545, 0.001455901411405977, 0.0005895829748789412,
+         0.00024119792084255717, 9.006230241954822e-05, 5.544149474905316e-05,
+         -1.0823288403374749e-05, 3.63547152733419e-05, -1.8234880785405255e-05,
+         8.465492895797432e-06),
 }  # fmt: skip
 # (atan(x) - x) / x**3 in powers of x**2, up to 1
 ATAN = {
@@ -77,7 +88,7 @@ ASIN = {
 
 
 def quadrant_in_float64(x):
-    """The same for float32, for arguments of any size."""
+    """What ``quadrant`` gives, for a float32 of any size."""
     wide = Value(x.builder, x.builder.fpext(x.value, ir.DoubleType()))
     size = magnitude(wide)
     scale, turns, turns_low = (wide.literal(number) for number in TURNS[0][1:])
@@ -91,25 +102,27 @@ def quadrant_in_float64(x):
     product = y * turns
     shifted = product + ROUNDER[64]
     lost = fma(y, turns_low, fma(y, turns, -product))
-    r = ((product - (shifted - ROUNDER[64])) + lost) * (math.pi / 2)
-    integer = as_bits(shifted) - as_bits(wide.literal(ROUNDER[64]))
+    part = (product - (shifted - ROUNDER[64])) + lost
+    # a product so large is rounded to quarters; what it lost may go up to the next integer
+    again = part + ROUNDER[64]
+    r = (part - (again - ROUNDER[64])) * (math.pi / 2)
+    integer = as_bits(shifted) + as_bits(again)
     integer = Value(x.builder, x.builder.trunc(integer.value, ir.IntType(32)))
     narrow = Value(x.builder, x.builder.fptrunc(r.value, x.type))
     return integer, narrow, x.literal(0.0)
 
 
 def quadrant(x):
-    """``n`` as an integer, and ``r`` with what its rounding left out."""
-    if x.bits == 32:
-        return quadrant_in_float64(x)
-    first, second, third = HALF_PI[x.bits]
-    shifted = fma(x, 2 / math.pi, ROUNDER[x.bits])
-    n = shifted - ROUNDER[x.bits]
+    """``n`` as an integer, and ``r`` with what its rounding left out, for ``x`` up to LARGEST."""
+    bits = x.bits
+    first, second, third = HALF_PI[bits]
+    shifted = fma(x, 2 / math.pi, ROUNDER[bits])
+    n = shifted - ROUNDER[bits]
     rough = fma(-n, first, x)
     r = fma(-n, second, rough)
     rest = fma(-n, third, fma(-n, second, rough - r))
-    integer = as_bits(shifted) - as_bits(x.literal(ROUNDER[x.bits]))
-    return integer, r, rest
+    # of the rounder's bits only the highest are set, so the lowest are those of n
+    return as_bits(shifted), r, rest
 
 
 def sine_and_cosine(r, rest):
@@ -122,53 +135,61 @@ def sine_and_cosine(r, rest):
     return sine, near + more
 
 
-def where_small(name, x, small):
-    """``small``, but by the C library where the argument is too large for it."""
-    if x.bits == 32:
-        return small
-    builder = x.builder
-    entry = builder.block
-    large = ~(magnitude(x) <= LARGEST)
-    with builder.if_then(large.value, likely=False):
-        exact = call_libm(name, x)
-        branch = builder.block
-    result = builder.phi(x.type)
-    result.add_incoming(small.value, entry)
-    result.add_incoming(exact.value, branch)
-    return Value(builder, result)
-
-
 def signed(value, odd):
     """``value``, negated where the lowest bit of ``odd`` is set."""
     return as_float(as_bits(value) ^ (odd << (value.bits - 1)))
 
 
+def sine_in_quadrant(n, r, rest):
+    sine, cosine = sine_and_cosine(r, rest)
+    return signed(select((n & 1) == 0, sine, cosine), n >> 1)
+
+
+def cosine_in_quadrant(n, r, rest):
+    sine, cosine = sine_and_cosine(r, rest)
+    return signed(select((n & 1) == 0, cosine, sine), (n + 1) >> 1)
+
+
+def tangent_in_quadrant(n, r, rest):
+    square = r * r
+    tail = fma(square * r, polynomial(square, TANGENT[r.bits]), rest)
+    tangent = r + tail
+    # -1 / tangent, and what the roundings of the tangent and of the inverse leave out
+    inverse = -1.0 / tangent
+    lost = fma(inverse, tangent, 1.0) + inverse * (r - tangent + tail)
+    return select((n & 1) == 0, tangent, fma(inverse, lost, inverse))
+
+
+def exactly(name, in_quadrant):
+    """The same for all arguments, one at a time: by the C library in float64."""
+
+    def formula(x):
+        return call_libm(name, x) if x.bits == 64 else in_quadrant(*quadrant_in_float64(x))
+
+    return formula
+
+
 @elementary
 def sin(x):
-    """The sine within 1.2 ULP."""
-    n, r, rest = quadrant(x)
-    sine, cosine = sine_and_cosine(r, rest)
-    value = signed(select((n & 1) == 0, sine, cosine), n >> 1)
-    return where_small("sin", x, select(x == 0.0, x, value))
+    """The sine within 1.5 ULP."""
+    value = sine_in_quadrant(*quadrant(x))
+    value = select(x == 0.0, x, value)
+    return unless_large(x, value, LARGEST[x.bits], "sine", exactly("sin", sine_in_quadrant))
 
 
 @elementary
 def cos(x):
     """The cosine within 1.5 ULP."""
-    n, r, rest = quadrant(x)
-    sine, cosine = sine_and_cosine(r, rest)
-    value = signed(select((n & 1) == 0, cosine, sine), (n + 1) >> 1)
-    return where_small("cos", x, value)
+    value = cosine_in_quadrant(*quadrant(x))
+    return unless_large(x, value, LARGEST[x.bits], "cosine", exactly("cos", cosine_in_quadrant))
 
 
 @elementary
 def tan(x):
-    """The tangent within 2.5 ULP."""
-    n, r, rest = quadrant(x)
-    sine, cosine = sine_and_cosine(r, rest)
-    even = (n & 1) == 0
-    value = select(even, sine, -cosine) / select(even, cosine, sine)
-    return where_small("tan", x, select(x == 0.0, x, value))
+    """The tangent within 2 ULP."""
+    value = tangent_in_quadrant(*quadrant(x))
+    value = select(x == 0.0, x, value)
+    return unless_large(x, value, LARGEST[x.bits], "tangent", exactly("tan", tangent_in_quadrant))
 
 
 def small_atan(x):
