@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,72 @@ def test_fit_gives_the_bits_of_single_steps(shuffle: bool, options: dict[str, An
     assert history.batch_loss == losses and history.lr == [0.01, 0.005, 0.0025]
     assert history.loss[0] == pytest.approx(np.average(losses[:5], weights=[16, 16, 16, 16, 6]))
     assert step.accumulated == single.accumulated
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_grad_norm": 0.5, "accumulation_steps": 3},
+                                     {"error_if_nonfinite": True}])  # fmt: skip
+def test_run_gives_the_bits_of_single_steps(options: dict[str, Any]) -> None:
+    net, optimizer, step = model(**options)
+    other, other_optimizer, single = model(**options)
+    for n, rows in ((0, 9), (7, 9), (2, 30), (1, 3)):
+        losses = step.run(n, X[:rows], LABELS[:rows])
+        assert losses.dtype == np.float32 and losses.shape == (n,)
+        assert losses.tolist() == [single(X[:rows], LABELS[:rows]) for _ in range(n)]
+        same(everything(net, optimizer), everything(other, other_optimizer))
+        assert step.accumulated == single.accumulated
+    optimizer.param_groups[0]["lr"] = other_optimizer.param_groups[0]["lr"] = 0.5
+    assert step.run(3, X[::2], LABELS[::2]).tolist() == [single(X[::2], LABELS[::2]) for _ in range(3)]
+
+
+def test_run_with_numbers_and_further_outputs() -> None:
+    def made() -> sg.TrainStep:
+        W = sg.parameter(np.ones(2), name="W")
+        x, scale = sg.placeholder("x", ("n", 2), "float64"), sg.placeholder("scale", (), "float64")
+        products = x @ W * scale
+        loss = (products**2).sum()
+        return sg.train_step([x, scale], loss, optim.SGD([W], lr=0.01), outputs=[products])
+
+    x = X[:5, :2].astype("float64")
+    single = made()
+    np.testing.assert_array_equal(made().run(4, x, 0.5), [single(x, 0.5)[0] for _ in range(4)])
+
+
+def test_run_refuses_what_a_step_refuses() -> None:
+    net, optimizer, step = model(error_if_nonfinite=True)
+    before = everything(net, optimizer)
+    for n in (-1, 1.5, True, "3"):
+        with pytest.raises(ValueError, match="n must be"):
+            step.run(n, X, LABELS)
+    poisoned = X.copy()
+    poisoned[2, 2] = np.nan
+    calls: list[tuple[tuple[Any, ...], type[Exception], str]] = [
+        ((X, LABELS + 1), IndexError, "out of range"),
+        ((X[:, :5], LABELS), ValueError, "axis 1"),
+        ((X, LABELS[:5]), ValueError, "batch = 70"),
+        ((X, LABELS.astype("int32")), TypeError, "int64"),
+        ((X,), TypeError, "2 arguments"),
+        ((X.tolist(), LABELS), TypeError, "asarray"),
+        ((poisoned, LABELS), RuntimeError, "not finite"),
+    ]
+    for arguments, kind, words in calls:
+        with pytest.raises(kind, match=words):
+            step.run(5, *arguments)
+        same(before, everything(net, optimizer))
+    assert len(step.run(5, X, LABELS)) == 5
+
+
+def test_runs_and_epochs_allocate_nothing_per_step() -> None:
+    _, _, step = model()
+    peaks = []
+    for n in (10, 1000):
+        for _ in range(2):
+            step.run(n, X, LABELS)
+        tracemalloc.start()
+        step.run(n, X, LABELS)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # the losses, 4 bytes each
+    assert peaks[1] - peaks[0] < 4 * 990 + 2000
 
 
 def test_fit_learns_and_validates() -> None:

@@ -1,4 +1,5 @@
-"""Calling compiled code by its address: loops over steps are compiled without the steps themselves."""
+"""What loops over steps are made of: calls by address, so that a loop is compiled without the step,
+and copies of rows."""
 
 from llvmlite import ir
 from numba import types
@@ -30,3 +31,32 @@ def call_at(typing_context, address, arguments):
         return builder.load(result)
 
     return types.int64(address, arguments), generate
+
+
+@intrinsic
+def copy_row(typing_context, target, row, source, index, width):
+    """Copy ``width`` elements: row ``index`` of a matrix to a row of another, both of that width.
+
+    Where the width is a constant this is a few vector moves.
+    """
+    for array in (target, source):
+        if not (isinstance(array, types.Array) and array.ndim == 2 and array.layout == "C"):
+            raise TypingError(f"rows are copied between C-contiguous matrices, not {array}")
+
+    def generate(context, builder, signature, arguments):
+        kinds = signature.args
+        word = ir.IntType(64)
+        width = context.cast(builder, arguments[4], kinds[4], types.int64)
+        item = context.get_abi_sizeof(context.get_data_type(kinds[0].dtype))
+        size = builder.mul(width, ir.Constant(word, item))
+
+        def place(matrix, number):
+            array = context.make_array(kinds[matrix])(context, builder, arguments[matrix])
+            number = context.cast(builder, arguments[number], kinds[number], types.int64)
+            start = builder.bitcast(array.data, cgutils.voidptr_t)
+            return cgutils.pointer_add(builder, start, builder.mul(number, size))
+
+        cgutils.raw_memcpy(builder, place(0, 1), place(2, 3), size, 1)
+        return context.get_dummy_value()
+
+    return types.void(target, row, source, index, width), generate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class CompiledFunction:
             self.fixed.append(aligned_bytes(0))
         self._scalars = {k: as_scalar(n) for k, n in enumerate(graph.inputs) if not n.shape}
         self._outputs = [Output(buffer.dtype, tuple(buffer.shape)) for buffer in program.outputs]
+        self._sized = any(not isinstance(dim, int) for o in self._outputs for dim in o.shape)
         self._bind()
 
     # ---- calling ---------------------------------------------------------------------------------
@@ -98,8 +100,8 @@ class CompiledFunction:
         """A call with all that it may need: copies of arguments, a larger workspace, an error that
         says what is wrong."""
         if self._scalars:
-            arguments = self._with_scalars(arguments)
-        results = self._allocate(arguments) if out is None else self._given(out, arguments)
+            arguments = self.with_scalars(arguments)
+        results = self.results(arguments) if out is None else self._given(out, arguments)
         status = None
         with suppress(TypeError):
             status = self._entry(*arguments, *self.fixed, *results)
@@ -117,7 +119,7 @@ class CompiledFunction:
             return results
         return [result if result.ndim else result[()] for result in results]
 
-    def _with_scalars(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def with_scalars(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Python numbers for scalar placeholders, as arrays without axes."""
         if len(arguments) != len(self._graph.inputs):
             self.prepare(arguments)
@@ -126,7 +128,7 @@ class CompiledFunction:
             for position, value in enumerate(arguments)
         )
 
-    @property
+    @cached_property
     def address(self) -> int:
         """Where the machine code lies, for compiled code that calls it."""
         (result,) = self._entry.overloads.values()
@@ -137,8 +139,9 @@ class CompiledFunction:
         """The dtype and the rank of each output."""
         return [(output.dtype, len(output.shape)) for output in self._outputs]
 
-    def results(self, sizes: Mapping[Any, int]) -> list[np.ndarray]:
-        """Arrays for the outputs."""
+    def results(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """New arrays for the outputs of a call."""
+        sizes = self.sizes(arguments) if self._sized else {}
         return [np.empty(concrete(o.shape, sizes), o.dtype) for o in self._outputs]
 
     def reserve(self, sizes: Mapping[Any, int]) -> None:
@@ -149,10 +152,6 @@ class CompiledFunction:
             if self.fixed[-1].size < needed:
                 self.fixed[-1] = aligned_bytes(needed)
                 self._bind()
-
-    def _allocate(self, arguments: tuple[Any, ...]) -> list[np.ndarray]:
-        sized = any(not isinstance(dim, int) for output in self._outputs for dim in output.shape)
-        return self.results(self.sizes(arguments) if sized else {})
 
     def _given(self, out: Any, arguments: tuple[Any, ...]) -> list[np.ndarray]:
         arrays = [out] if self._single else list(out)

@@ -1,0 +1,227 @@
+"""Loops over training steps inside compiled code: on the same arrays, or on batches of samples.
+
+A loop calls the step's machine code by its address, so that it gives the bits of single calls and is
+compiled once for all steps with inputs of the same types.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import types
+from numba.np.numpy_support import from_dtype
+
+from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY
+from staticgrad.graph.dims import format_shape, product
+from staticgrad.nn.utils.clip_grad import nonfinite_message
+from staticgrad.runtime import cache
+
+if TYPE_CHECKING:
+    from staticgrad.training.step import TrainStep
+
+#: seconds of compiled work between two looks at the progress bar, and at Ctrl-C
+PIECE = 0.1
+#: what a loop returns where the gradients were not finite
+NOT_FINITE = -1
+
+
+class Loop:
+    """A compiled loop over steps.
+
+    Attributes:
+        gathers: whether each step has a batch of its own, gathered from samples; else all have the
+            same arrays.
+        piece: how many steps take about ``PIECE`` seconds.
+    """
+
+    def __init__(self, step: TrainStep, gathers: bool) -> None:
+        self.step, self.gathers = step, gathers
+        self.piece = 1
+        self._code = _load(step, gathers)
+
+    def pieces(
+        self,
+        arrays: Sequence[np.ndarray],
+        results: Sequence[np.ndarray],
+        losses: np.ndarray,
+        samples: Sequence[np.ndarray] = (),
+        order: np.ndarray | None = None,
+        size: int = 0,
+    ) -> Iterator[int]:
+        """Run steps until ``losses`` is filled; yields about every PIECE seconds how many have been.
+
+        Args:
+            arrays: for the inputs; where the loop gathers, memory for a batch, as matrices.
+            results: memory for the step's outputs.
+            samples: as matrices, of which ``order`` names the rows, ``size`` for each step.
+
+        Raises what the step raises; steps before that have been taken.
+        """
+        step = self.step
+        functions = step.function, step._accumulate or step.function
+        addresses = [function.address for function in functions]
+        progress = np.zeros(2, np.int64)
+        done, ready = 0, True
+        while done < len(losses):
+            step._options.refresh()
+            progress[:] = 0, step.accumulated
+            stop = done + self.piece
+            rows = () if order is None else (*samples, order[done * size : stop * size], size)
+            start = time.perf_counter()
+            status = self._code(
+                *addresses, step.accumulation_steps, *arrays, *functions[0].fixed,
+                *functions[1].fixed, *results, losses[done:stop], progress, *rows,
+            )  # fmt: skip
+            seconds = time.perf_counter() - start
+            taken, step.accumulated = progress.tolist()
+            done += taken
+            step.changed()
+            if status == NOT_FINITE:
+                raise RuntimeError(nonfinite_message(2.0, float(results[-1])))
+            if status:
+                batch = arrays if order is None else self._batch(samples, order[done * size :][:size])
+                self._recover(status, batch, ready)
+            else:
+                self.piece = max(1, int(taken * min(PIECE / max(seconds, 1e-9), 1000)))
+                yield done
+            ready = not status
+
+    def _recover(self, status: int, arguments: Sequence[np.ndarray], ready: bool) -> None:
+        """After a step that did not go through and changed nothing: grow the workspace, or say what
+        is wrong."""
+        if status == NOT_READY and ready:
+            for function in (self.step.function, self.step._accumulate):
+                if function is not None:
+                    function.reserve(function.sizes(arguments))
+            return
+        assert status >= FIRST_CHECK
+        self.step.function(*arguments)
+        raise RuntimeError(f"a step failed with status {status}")
+
+    def _batch(self, samples: Sequence[np.ndarray], rows: np.ndarray) -> list[np.ndarray]:
+        return [
+            matrix[rows].reshape(len(rows), *node.shape[1:])
+            for matrix, node in zip(samples, self.step.inputs, strict=True)
+        ]
+
+
+def _load(step: TrainStep, gathers: bool) -> Any:
+    """The compiled loop; the same for all steps with inputs of these types."""
+    functions = step.function, step._accumulate or step.function
+    source = loop_source(step, gathers)
+
+    def array(dtype: Any, rank: int, readonly: bool = False) -> Any:
+        return types.Array(from_dtype(np.dtype(dtype)), rank, "C", readonly=readonly)
+
+    integer, integers = types.int64, array(np.int64, 1)
+    results = step.function.output_types
+    signature = [
+        integer, integer, integer,
+        *(array(n.dtype, 2 if gathers else n.ndim, not gathers) for n in step.inputs),
+        *(array(a.dtype, a.ndim) for function in functions for a in function.fixed),
+        *(array(dtype, rank) for dtype, rank in results), array(results[0][0], 1), integers,
+    ]  # fmt: skip
+    if gathers:
+        signature += [*(array(n.dtype, 2, True) for n in step.inputs), integers, integer]
+    name = "batches" if gathers else "steps"
+    return cache.load(source, name, name, tuple(signature)).dispatcher
+
+
+def loop_source(step: TrainStep, gathers: bool) -> str:
+    """The module of the loop."""
+    inputs, function, accumulate = step.inputs, step.function, step._accumulate or step.function
+    names = [str(node.name) for node in inputs]
+    arrays = [f"{name}_batch" for name in names]
+    fixed = [f"step_{k}" for k in range(len(function.fixed))]
+    fixed_sum = [f"accumulate_{k}" for k in range(len(accumulate.fixed))]
+    results = [f"result_{k}" for k in range(len(function.output_types))]
+    arguments = [
+        "step", "accumulate", "accumulation_steps", *arrays, *fixed, *fixed_sum, *results, "losses",
+        "progress",
+    ]  # fmt: skip
+    if gathers:
+        arguments += [*(f"{n}_samples" for n in names), "order", "batch_size"]
+        text = [
+            '"""batches: a step for each batch of samples, in the order given.',
+            "",
+            "Samples are copied into the batch; the step is compiled code at an address. Returns 0, or",
+            "the status of the step that did not go through; progress[0] counts the steps before it.",
+        ]
+    else:
+        text = [
+            '"""steps: as many steps on the same arrays as there are losses to fill.',
+            "",
+            "The step is compiled code at an address. Returns 0, or the status of the step that did",
+            "not go through; progress[0] counts the steps before it.",
+        ]
+    lines = [
+        *text,
+        "",
+        "Generated by staticgrad; edits are not kept.",
+        '"""',
+        "",
+        *(["from math import inf", ""] if step._checked else []),
+        "from numba import njit",
+        "",
+        *(["from staticgrad.kernels.arrays import reshaped"] if gathers else []),
+        f"from staticgrad.kernels.calls import call_at{', copy_row' if gathers else ''}",
+        "",
+        "",
+        '@njit(error_model="numpy")',
+        f"def {'batches' if gathers else 'steps'}(",
+        *(f"    {name}," for name in arguments),
+        "):",
+        "    for batch in range(losses.size):",
+        "        progress[0] = batch",
+    ]
+    given = arrays
+    if gathers:
+        given = []
+        lines += [
+            "        first = batch * batch_size",
+            "        count = min(batch_size, order.size - first)",
+            "        for i in range(count):",
+        ]
+        for node, name in zip(inputs, names, strict=True):
+            width = product(node.shape[1:])
+            columns = str(width) if isinstance(width, int) else f"{name}_batch.shape[1]"
+            shape = format_shape(("count", *node.shape[1:]))  # type: ignore[arg-type]
+            lines += [
+                f"            copy_row({name}_batch, i, {name}_samples, order[first + i], {columns})"
+            ]
+            given.append(f"reshaped({name}_batch, {shape})")
+
+    def call(address: str, tables: Sequence[str]) -> str:
+        return f"status = call_at({address}, ({', '.join([*given, *tables, *results])},))"
+
+    if function is accumulate:
+        lines.append(f"        {call('step', fixed)}")
+    else:
+        lines += [
+            "        if progress[1] + 1 == accumulation_steps:",
+            f"            {call('step', fixed)}",
+            "        else:",
+            f"            {call('accumulate', fixed_sum)}",
+        ]
+    lines += [
+        "        if status:",
+        "            return status",
+    ]
+    if step._checked:
+        lines += [
+            f"        if not abs({results[-1]}[()]) < inf:",
+            f"            return {NOT_FINITE}",
+        ]
+    lines += [
+        "        progress[1] = (progress[1] + 1) % accumulation_steps",
+        f"        losses[batch] = {results[0]}[()]",
+        "    progress[0] = losses.size",
+        "    return 0",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+__all__ = ["Loop"]
