@@ -29,7 +29,9 @@ def split(workload: Workload, arguments: Any) -> tuple[Any, list[Any]]:
 # ---- staticgrad -------------------------------------------------------------------------------------
 
 
-def declared(workload: Workload, dtype: str = "") -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+def declared(
+    workload: Workload, dtype: str = ""
+) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """Parameters (placeholders where they are arguments), inputs, the loss, and extra results."""
     import staticgrad as sg
 
@@ -72,7 +74,9 @@ def staticgrad(workload: Workload) -> Action:
     step = compiled(workload)
     if workload.epoch:
         arrays = list(workload.epoch.values())
-        return lambda: step.fit(*arrays, batch_size=workload.batch, seed=0, progress=False).batch_loss
+        return lambda: (
+            step.fit(*arrays, batch_size=workload.batch, seed=0, progress=False).batch_loss
+        )
     inputs = list(workload.inputs.values())
     if workload.optimizer:
         return lambda: step(*inputs)
@@ -110,34 +114,37 @@ def staticgrad_eager(workload: Workload) -> Action:
     return gradient
 
 
-def _epochs(workload: Workload, step: Callable[..., float], convert: Any) -> Action:
+def _batches(workload: Workload) -> list[list[np.ndarray]]:
+    """An epoch's batches, in the order of ``fit(seed=0)``."""
     arrays = list(workload.epoch.values())
-    count = len(arrays[0])
+    order = np.random.default_rng(0).permutation(len(arrays[0]))
+    starts = range(0, len(order), workload.batch)
+    return [[a[order[k : k + workload.batch]] for a in arrays] for k in starts]
 
-    def epoch() -> list[float]:
-        order = np.random.default_rng(0).permutation(count)
-        return [
-            step(*(convert(a[order[k : k + workload.batch]]) for a in arrays))
-            for k in range(0, count, workload.batch)
-        ]
 
-    return epoch
+def _epochs(workload: Workload, step: Callable[..., float], convert: Any) -> Action:
+    return lambda: [step(*map(convert, batch)) for batch in _batches(workload)]
 
 
 def reference(workload: Workload, calls: int) -> list[Any]:
-    """The same in float64, op by op in NumPy: losses of the first steps, or value and gradients."""
+    """The same in float64, op by op in NumPy: losses of the first steps, or of an epoch, or value and
+    gradients."""
     import staticgrad as sg
 
+    def widened(array: np.ndarray) -> np.ndarray:
+        return array.astype("float64") if array.dtype.kind == "f" else array
+
     parameters, inputs, (loss,), extra = declared(workload, "float64")
-    arrays = [v.astype("float64") if v.dtype.kind == "f" else v for v in workload.inputs.values()]
-    values = dict(zip(inputs, arrays, strict=True))
     gradients = sg.grad(loss, parameters)
     if not workload.optimizer:
-        values |= dict(zip(parameters, workload.parameters.values(), strict=True))
+        arrays = [widened(v) for v in (*workload.parameters.values(), *workload.inputs.values())]
+        values = dict(zip([*parameters, *inputs], arrays, strict=True))
         return sg.evaluate([loss, *extra, *gradients], values)
+    batches = _batches(workload) if workload.epoch else [list(workload.inputs.values())] * calls
     losses = []
     moments = [(np.zeros_like(p.value), np.zeros_like(p.value)) for p in parameters]
-    for t in range(1, calls + 1):
+    for t, batch in enumerate(batches, start=1):
+        values = dict(zip(inputs, map(widened, batch), strict=True))
         value, *found = sg.evaluate([loss, *gradients], values)
         losses.append(float(value))
         for p, g, (m, v) in zip(parameters, found, moments, strict=True):
@@ -174,7 +181,9 @@ def torch_eager(workload: Workload, compile: bool = False) -> Action:
             updates.step()
             return loss.item()
 
-        return _epochs(workload, step, torch.from_numpy) if workload.epoch else lambda: step(*inputs)
+        return (
+            _epochs(workload, step, torch.from_numpy) if workload.epoch else lambda: step(*inputs)
+        )
 
     def gradient() -> list[np.ndarray]:
         loss, extra = split(workload, function(*parameters, *inputs, *constants))
@@ -322,6 +331,16 @@ def pytensor_numba(workload: Workload) -> Action:
     return lambda: float(step(*given))
 
 
+def function_alone(workload: Workload) -> Action:
+    """staticgrad without the gradient: what a gradient's cost is compared with."""
+    import staticgrad as sg
+
+    parameters, inputs, (loss,), extra = declared(workload)
+    function = sg.compile([*parameters, *inputs], [loss, *extra], name=f"{workload.name}_value")
+    arrays = [*workload.parameters.values(), *workload.inputs.values()]
+    return lambda: function(*arrays)
+
+
 #: name, the module it needs, how it is made; the first is what the others are compared with
 LIBRARIES: dict[str, tuple[str, Callable[[Workload], Action]]] = {
     "staticgrad": ("staticgrad", staticgrad),
@@ -332,3 +351,7 @@ LIBRARIES: dict[str, tuple[str, Callable[[Workload], Action]]] = {
     "PyTensor": ("pytensor", pytensor_numba),
 }
 LANGUAGE = {"staticgrad": "staticgrad", "torch": "torch", "jax": "jax", "pytensor": "pytensor"}
+MAKERS: dict[str, Callable[[Workload], Action]] = {
+    **{name: maker for name, (_, maker) in LIBRARIES.items()},
+    "function alone": function_alone,
+}

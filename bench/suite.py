@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
+import math
 import statistics
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +12,18 @@ from typing import Any
 import numpy as np
 
 from . import libraries
+from .worker import CHECKED_CALLS, Crew, Failure
 from .workload import Workload
 
-#: calls in a row whose losses are compared with float64
-CHECKED_CALLS = 3
 #: what one library gets in one round
 SECONDS_PER_TURN = 0.02
+MOST_CALLS_PER_TURN = 20_000
+#: rounds end early where they have taken this long
+SECONDS_PER_WORKLOAD = 30.0
+
+OURS = "staticgrad"
+EAGER = ("staticgrad eager", "PyTorch eager")
+COMPILERS = ("torch.compile", "JAX jit", "PyTensor")
 
 
 @dataclass
@@ -40,59 +44,102 @@ class Timing:
 
 @dataclass
 class Result:
-    """What was measured on one workload, by library."""
+    """What was measured on one workload, by library; "limit" and "function alone" are among them."""
 
     workload: str
     title: str
+    #: of PyTorch eager, of the best compiler, of the limit
     bars: tuple[float, float, float]
+    elementwise: bool = False
     timings: dict[str, Timing] = field(default_factory=dict)
-    #: seconds from the declaration to the first result, in this process
+    #: seconds from the declaration to the first result, in a process that has compiled before
     first: dict[str, float] = field(default_factory=dict)
+    #: bytes per call, by measure: see ``allocations``
+    allocated: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: why a library is not there
     missing: dict[str, str] = field(default_factory=dict)
+    #: what is wrong with a library's numbers
+    wrong: dict[str, str] = field(default_factory=dict)
     limit: str = ""
-    #: by library: what a fresh process says of memory and starting times
-    fresh: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def median(self, library: str) -> float | None:
+        timing = self.timings.get(library)
+        return timing.median if timing else None
+
+    def faster_than(self, library: str) -> float | None:
+        """How many times as long the other takes."""
+        ours, other = self.median(OURS), self.median(library)
+        return other / ours if ours and other else None
+
+    def best_compiler(self) -> str | None:
+        found = [name for name in COMPILERS if name in self.timings]
+        return min(found, key=lambda name: self.timings[name].median, default=None)
+
+    def break_even(self, library: str) -> float | None:
+        """After how many steps compiling has paid; infinity where it never does."""
+        ours, other = self.median(OURS), self.median(library)
+        if ours is None or other is None:
+            return None
+        return break_even(self.first[OURS] - ours, other, ours)
 
 
-def run(workload: Workload, chosen: Sequence[str], rounds: int, note: Callable[[str], None]) -> Result:
-    """Build, check and time one workload with the chosen libraries.
+def break_even(compile_seconds: float, eager_step: float, static_step: float) -> float:
+    """Steps after which the compiled way, compilation included, has taken no longer than the other."""
+    if static_step >= eager_step:
+        return math.inf
+    return math.ceil(max(compile_seconds, 0.0) / (eager_step - static_step))
 
-    Raises AssertionError where a library's numbers are not those of float64.
+
+def run(workload: Workload, chosen: Sequence[str], rounds: int, note: Callable[[str], None],
+        crew: Crew, extras: bool = True) -> Result:  # fmt: skip
+    """Build, check and time one workload with the chosen libraries; with ``extras`` also its limit,
+    the function without its gradient, and the bytes that a call allocates.
+
+    What fails is left out and noted in the result.
     """
     bars = (workload.bars.eager, workload.bars.compiler, workload.bars.limit)
-    result = Result(workload.name, workload.title, bars)
-    expected = None if workload.epoch else libraries.reference(workload, CHECKED_CALLS)
-    actions: dict[str, Callable[[], Any]] = {}
-    for name in chosen:
+    result = Result(workload.name, workload.title, bars, workload.elementwise)
+    wanted = list(chosen)
+    if extras and OURS in chosen:
+        wanted += ["limit"] if workload.limit else []
+        wanted += [] if workload.optimizer else ["function alone"]
+    note(f"{workload.name}: float64")
+    expected = libraries.reference(workload, CHECKED_CALLS)
+    ready = []
+    for name in wanted:
         reason = missing(workload, name)
         if reason:
             result.missing[name] = reason
             continue
         note(f"{workload.name}: {name}")
-        start = time.perf_counter()
-        action = libraries.LIBRARIES[name][1](workload)
-        first = action()
-        result.first[name] = time.perf_counter() - start
-        if workload.epoch:
-            got: Any = first
-            expected = got if expected is None else expected
-        elif workload.optimizer:
-            got = [first, *(action() for _ in range(CHECKED_CALLS - 1))]
+        try:
+            built = crew.worker(name).ask("build", workload.name)
+        except Failure as failure:
+            result.missing[name] = f"failed: {failure}"
+            continue
+        result.first[name] = built["first"]
+        result.limit = built["text"] or result.limit
+        fault = difference(workload, name, built["results"], expected)
+        if fault:
+            result.wrong[name] = fault
         else:
-            got = first
-        compare(workload, name, got, expected)
-        actions[name] = action
-    if workload.limit is not None and "staticgrad" in actions:
-        found = workload.limit()
-        if found is not None:
-            result.limit, actions["limit"] = found
+            ready.append(name)
     note(f"{workload.name}: timing")
-    result.timings = timed(actions, rounds)
+    result.timings = timed(ready, crew, rounds, result.missing)
+    for name in ready if extras else ():
+        if name in result.timings and name in libraries.LIBRARIES:
+            note(f"{workload.name}: memory, {name}")
+            try:
+                result.allocated[name] = crew.worker(name).ask("allocated")
+            except Failure as failure:
+                result.missing[f"{name}, memory"] = f"failed: {failure}"
     return result
 
 
 def missing(workload: Workload, name: str) -> str:
     """Why a library cannot take part, or nothing."""
+    if name not in libraries.LIBRARIES:
+        return ""
     module, _ = libraries.LIBRARIES[name]
     language = libraries.LANGUAGE[module]
     for key in (name, language):
@@ -103,45 +150,51 @@ def missing(workload: Workload, name: str) -> str:
     return "" if importlib.util.find_spec(module) else "not installed"
 
 
-def compare(workload: Workload, name: str, got: Any, expected: Any) -> None:
-    """Check results against the reference, by the workload's tolerance."""
-    assert len(got) == len(expected), f"{workload.name}, {name}: {len(got)} results"
+def difference(workload: Workload, name: str, got: Any, expected: Sequence[Any]) -> str:
+    """What is wrong with results, by the workload's tolerance; nothing where they are right."""
+    if got is None:
+        return ""
+    if name == "function alone":
+        expected = expected[: len(got)]
+    if len(got) != len(expected):
+        return f"{len(got)} results, not {len(expected)}"
     for position, (one, other) in enumerate(zip(got, expected, strict=True)):
         one, other = np.asarray(one, dtype="float64"), np.asarray(other, dtype="float64")
-        scale = np.max(np.abs(other)) + 1e-30
-        error = np.max(np.abs(one - other)) / scale
-        assert error < workload.tolerance, (
-            f"{workload.name}, {name}: result {position} is off by {error:.1e}, relatively"
-        )
+        if one.shape != other.shape:
+            return f"result {position} has shape {one.shape}, not {other.shape}"
+        error = np.max(np.abs(one - other)) / (np.max(np.abs(other)) + 1e-30)
+        if not error < workload.tolerance:
+            return f"result {position} is off by {error:.1e}, relatively"
+    return ""
 
 
-def timed(actions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Timing]:
-    """Seconds per call of each action, over rounds taken in turns, without garbage collection."""
-    counts = {}
-    for name, action in actions.items():
-        action()
-        start = time.perf_counter()
-        action()
-        once = time.perf_counter() - start
-        counts[name] = max(1, min(int(SECONDS_PER_TURN / once), 20_000))
-    seconds: dict[str, list[float]] = {name: [] for name in actions}
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(rounds):
-            for name, action in actions.items():
-                repeats = range(counts[name])
-                action()
-                start = time.perf_counter()
-                for _ in repeats:
-                    action()
-                seconds[name].append((time.perf_counter() - start) / counts[name])
-    finally:
-        gc.enable()
-    return {name: Timing.of(times) for name, times in seconds.items()}
+def timed(
+    names: Sequence[str], crew: Crew, rounds: int, faults: dict[str, str]
+) -> dict[str, Timing]:
+    """Seconds per call of what the workers have built, over rounds taken in turns."""
+    seconds: dict[str, list[float]] = {}
+    counts: dict[str, int] = {}
+    limit = SECONDS_PER_WORKLOAD
 
+    def ask(name: str, command: str, *arguments: Any) -> float | None:
+        try:
+            return float(crew.workers[name].ask(command, *arguments))
+        except Failure as failure:
+            faults[name] = f"failed: {failure}"
+            seconds.pop(name, None)
+            return None
 
-def progress(text: str) -> None:
-    """A line on standard error that the next one replaces."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    for name in names:
+        once = ask(name, "once")
+        if once is not None:
+            counts[name] = max(1, min(int(SECONDS_PER_TURN / once), MOST_CALLS_PER_TURN))
+            seconds[name] = []
+    for number in range(rounds):
+        for name in list(seconds):
+            found = ask(name, "repeat", counts[name])
+            if found is not None:
+                seconds[name].append(found)
+                limit -= found * counts[name]
+        if limit < 0 and number >= 4:
+            break
+    return {name: Timing.of(times) for name, times in seconds.items() if times}

@@ -51,11 +51,10 @@ class Workload:
     #: samples, for whole epochs instead of steps
     epoch: Mapping[str, np.ndarray] = field(default_factory=dict)
     batch: int = 0
+    #: why a library, or all in a language, cannot take part
     without: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def arrays(self) -> list[np.ndarray]:
-        return [*self.parameters.values(), *self.inputs.values(), *self.constants.values()]
+    #: whether the bar on the cost of a gradient holds for it
+    elementwise: bool = False
 
 
 def linear_parameters(sizes: Sequence[int], seed: int = 0) -> dict[str, np.ndarray]:

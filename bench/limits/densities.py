@@ -138,9 +138,7 @@ def radon(workload: Workload) -> tuple[str, Callable[[], Any]]:
         gradient[3] = squares - houses - sums * sums + 1.0
         prior = 0.01 * mean * mean + 0.01 * slope * slope + priors
         scales = deviation * deviation + sums * sums
-        return (
-            -0.5 * (squares + prior + scales) - houses * theta[3] + theta[1] + theta[3]
-        )
+        return -0.5 * (squares + prior + scales) - houses * theta[3] + theta[1] + theta[3]
 
     gradient = np.empty_like(theta)
     return "one loop by hand over houses in the order of counties", lambda: [

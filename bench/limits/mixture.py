@@ -20,7 +20,7 @@ BLOCK = 125
 
 @njit(error_model="numpy", fastmath={"contract"})
 def normalise(offsets, shift, z, inner, total, largest, d_alpha, d_shift):
-    """From products to adjoints of z, in place: z (component, axis, sample). Returns the sum of logs."""
+    """Of z (component, axis, sample) make its adjoint, in place. Returns the sum of logarithms."""
     count, d, size = z.shape
     for b in range(size):
         largest[b] = -np.inf

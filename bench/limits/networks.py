@@ -126,7 +126,9 @@ def linear_with(products: Any) -> Any:
     return linear
 
 
-def fastest(build: Callable[[Any], Callable[[], Any]], optimizer: str) -> tuple[str, Callable[[], Any]]:
+def fastest(
+    build: Callable[[Any], Callable[[], Any]], optimizer: str
+) -> tuple[str, Callable[[], Any]]:
     """The function built with OpenBLAS's products or with our own, whichever is faster here."""
     candidates = {"OpenBLAS": build(blas), "own kernels": build(gemm)}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}

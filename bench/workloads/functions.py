@@ -64,7 +64,7 @@ def black_scholes() -> Workload:
         "black_scholes", "Black-Scholes prices and greeks, 1e6, float64",
         {name: rng.uniform(*interval, OPTIONS) for name, interval in intervals.items()},
         {"staticgrad": staticgrad, "torch": torch, "jax": jax, "pytensor": pytensor},
-        Bars(5, 1.5, 1.3), limit=limits.black_scholes, tolerance=1e-9,
+        Bars(5, 1.5, 1.3), limit=limits.black_scholes, tolerance=1e-9, elementwise=True,
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def rosenbrock(size: int) -> Workload:
     return Workload(
         f"rosenbrock_{label}", f"Rosenbrock, n = {label}, float64", {"x": x},
         dict.fromkeys(("staticgrad", "torch", "jax", "pytensor"), any_library),
-        Bars(20, 2, 1.3), limit=limits.rosenbrock, tolerance=1e-9,
+        Bars(20, 2, 1.3), limit=limits.rosenbrock, tolerance=1e-9, elementwise=True,
     )  # fmt: skip
 
 

@@ -88,6 +88,15 @@ def digits_epoch() -> Workload:
     )  # fmt: skip
 
 
+def digits_of_width(width: int) -> Workload:
+    """The digits network with hidden layers of another width, for the crossover."""
+    sizes = (64, width, width, 10)
+    return Workload(
+        f"width_{width}", f"MLP 64-{width}-{width}-10, b 64, Adam", linear_parameters(sizes), MLP,
+        Bars(0, 0, 0), batch_of((64,), 64, 10), optimizer="adam",
+    )  # fmt: skip
+
+
 # ---- SimpleNet --------------------------------------------------------------------------------------
 
 
