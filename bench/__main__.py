@@ -25,7 +25,7 @@ ROUNDS, QUICK_ROUNDS = 15, 3
 FRESH_WORKLOAD = "digits"
 
 
-def parser(program: str = "python -m bench") -> argparse.ArgumentParser:
+def parser(program: str) -> argparse.ArgumentParser:
     # names of libraries and workloads are checked later: their modules may not be imported yet
     result = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -88,10 +88,11 @@ class Progress:
             self.bar.close()
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m bench") -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite; returns the exit code."""
     start = time.perf_counter()
     given = sys.argv[1:] if arguments is None else list(arguments)
+    program = os.environ.get("STATICGRAD_BENCH_PROGRAM", "python -m bench")
     options = parser(program)
     chosen = options.parse_args(given)
     from . import machine

@@ -88,7 +88,7 @@ def size(count: float) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """In Markdown, of even width, to be read as it is; ``left`` columns begin on the left."""
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    widths = [max(3, *(len(row[k]) for row in [head, *rows])) for k in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
         cells = [
