@@ -121,9 +121,9 @@ def compiled(function: Function, dtype: str) -> tuple[Callable[..., Any], float]
     exec("\n".join(lines), names)
     array = numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")
     signature = numba.void(*[array] * (3 if two else 2))
-    start = time.perf_counter()
+    start = time.process_time()
     loop = numba.njit(signature, error_model="numpy")(names["loop"])
-    return loop, time.perf_counter() - start
+    return loop, time.process_time() - start
 
 
 def in_jax(function: Function, arrays: list[Any]) -> Callable[[], Any]:
@@ -168,15 +168,15 @@ def measure(function: Function, dtype: str, rounds: int, use_jax: bool) -> Row:
     counts = {}
     for name, action in actions.items():
         action()
-        start = time.perf_counter()
+        start = time.process_time()
         action()
-        counts[name] = max(1, int(SECONDS_PER_TURN / (time.perf_counter() - start)))
+        counts[name] = max(1, int(SECONDS_PER_TURN / (time.process_time() - start)))
     for _ in range(rounds):
         for name, action in actions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(counts[name]):
                 action()
-            seconds_by_name[name].append((time.perf_counter() - start) / counts[name])
+            seconds_by_name[name].append((time.process_time() - start) / counts[name])
     nanoseconds = {
         name: statistics.median(times) / LENGTH * 1e9 for name, times in seconds_by_name.items()
     }
@@ -218,7 +218,8 @@ def report(rows: list[Row], empty_ms: float, rounds: int) -> str:
 Made by `python -m bench.vectormath`; edits are not kept.
 
 {processor()} ({llvmlite.binding.get_host_cpu_name()}), one core, one thread; {", ".join(versions)}.
-Arrays of {LENGTH:,} elements, uniform over ordinary arguments; medians of {rounds} rounds in turns.
+Arrays of {LENGTH:,} elements, uniform over ordinary arguments; medians of {rounds} rounds in turns, in
+the time that the process had of the core, which others share.
 Nanoseconds per element, then how many times as long NumPy (or SciPy) and JAX take as we do. The
 last column is how long Numba takes to compile the loop with one call; with a copy instead of the
 call it takes {empty_ms:.0f} ms. `gelu` is `x/2 erfc(-x/sqrt 2)`, as the graph writes it.

@@ -197,7 +197,12 @@ def digamma(argument):
     product, total = select(below, y, product), select(below, y.literal(-1.0), total)
     last = select(below, y + 1.0, last)
     d = (last - ROOT[0]) - ROOT[1]
-    near = fma(d, polynomial(d, DIGAMMA[bits]), total / product)
+    reciprocal = 1.0 / product
+    steps = total * reciprocal
+    lost = fma(-steps, product, total) * reciprocal
+    # an infinite inverse has nothing to correct
+    lost = select(magnitude(lost) < 1.0, lost, 0.0)
+    near = steps + fma(d, polynomial(d, DIGAMMA[bits]), lost)
     inverse = 1.0 / y
     square = inverse * inverse
     series = log.formula(y) - fma(square, -polynomial(square, DIGAMMA_SERIES[bits]), inverse * 0.5)
@@ -229,18 +234,21 @@ def polygamma_formula(order, x):
     start = select(reflect, 1.0 - x, x)
     factorial = math.factorial(order)
     steps = STEPS_UP + order
-    inverse = 1.0 / (start + float(steps))
+    far = start >= STEPS_UP + order
+    inverse = 1.0 / select(far, start, start + float(steps))
     square = inverse * inverse
     bernoulli = [
         number * math.factorial(2 * k + order - 1) / math.factorial(2 * k)
         for k, number in enumerate(BERNOULLI, start=1)
     ]
     tail = polynomial(square, bernoulli) * square
-    total = (tail + inverse * (factorial / 2) + math.factorial(order - 1)) * integer_power(inverse, order)
+    series = tail + inverse * (factorial / 2) + math.factorial(order - 1)
+    series = series * integer_power(inverse, order)
+    total = series
     # the largest terms last, which rounds the least
     for k in range(steps - 1, -1, -1):
         total = total + factorial / integer_power(start + float(k), order + 1)
-    value = total * (-1.0) ** (order + 1)
+    value = select(far, series, total) * (-1.0) ** (order + 1)
     sine, cosine = sine_and_cosine_pi(x)
     slope = cotangent_derivative(order, cosine / sine) * math.pi ** (order + 1)
     return select(reflect, value * (-1.0) ** order - slope, value)

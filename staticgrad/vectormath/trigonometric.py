@@ -119,8 +119,11 @@ def quadrant(x):
     shifted = fma(x, 2 / math.pi, ROUNDER[bits])
     n = shifted - ROUNDER[bits]
     rough = fma(-n, first, x)
-    r = fma(-n, second, rough)
-    rest = fma(-n, third, fma(-n, second, rough - r))
+    product = n * second
+    r = rough - product
+    # each of these differences is exact, or too small to matter
+    lost = ((rough - r) - product) - fma(n, second, -product)
+    rest = fma(-n, third, lost)
     # of the rounder's bits only the highest are set, so the lowest are those of n
     return as_bits(shifted), r, rest
 
