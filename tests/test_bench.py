@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(
     "name",
-    ["simple_net", "black_scholes", "poisson", "eight_schools", "radon", "rosenbrock_10", "mixture_1000",
-     "heat"],
+    ["simple_net", "black_scholes", "poisson", "eight_schools", "radon", "rosenbrock_10",
+     "mixture_1000", "heat"],
 )
 def test_limits_by_hand_compute_what_the_workload_does(name: str) -> None:
     workload = workloads.named(name)
