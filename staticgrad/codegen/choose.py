@@ -11,7 +11,9 @@ from staticgrad.rewrite.graph import Graph
 
 LEAVES = ("placeholder", "parameter", "constant", "size")
 #: ops with statements of their own; everything else can be said element by element
-OWN_LOOPS = ("gemm", "cumsum", "scatter_add", "fold", "sum", "prod", "max", "min")
+OWN_LOOPS = ("cumsum", "scatter_add", "fold", "sum", "prod", "max", "min")
+#: ops that a routine computes, from whole arrays in memory
+ROUTINES = ("gemm", "convolution", "transposed_convolution", "correlation")
 #: an inlined expression with more operations than this gets a name, so that lines stay readable
 LONGEST_EXPRESSION = 7
 
@@ -31,6 +33,14 @@ def is_cheap(node: Node) -> bool:
                             "negative", "astype", "logical_not") or not isinstance(
         node.op, Elementwise
     )  # fmt: skip
+
+
+def overlap(node: Node) -> bool:
+    """Whether a node reads elements of its input several times."""
+    return node.op.name == "windows" and any(
+        size > stride
+        for size, stride in zip(node.attrs["sizes"], node.attrs["strides"], strict=True)
+    )
 
 
 def choose_buffers(
@@ -55,7 +65,9 @@ def choose_buffers(
         if (
             node in roots
             or node.op.name in OWN_LOOPS
-            or any(user.op.name == "gemm" or is_view(user) for user in consumers)
+            or node.op.name in ROUTINES
+            or any(user.op.name in ROUTINES or is_view(user) for user in consumers)
+            or (node.op.flops > 0 and any(overlap(user) for user in consumers))
             or is_view(node)
             or (len(consumers) + (node in roots) > 1 and not is_cheap(node))
             or (elementwise and any(user.op.name == "square" for user in consumers))

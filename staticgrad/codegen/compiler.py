@@ -32,7 +32,7 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
 #: names that a user's variable must not shadow in generated code
 RESERVED = frozenset(
     "range njit layer parameters constants workspace array_at view reshaped flat part update matmul "
-    "matmul_tn matmul_nt matmul_tt plus times where maximum minimum absolute sign floor exp expm1 "
+    "matmul_tn matmul_nt matmul_tt convolve convolve_transposed correlate plus times where maximum minimum absolute sign floor exp expm1 "
     "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
     "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 "
     "isnan inf nan f32 f64 i64 i32 boolean end run np".split()

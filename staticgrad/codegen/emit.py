@@ -20,6 +20,7 @@ from staticgrad.codegen.program import (
     Buffer,
     Call,
     Invocation,
+    ConvolutionCall,
     Loop,
     Program,
     Rolled,
@@ -33,6 +34,7 @@ from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 
+from staticgrad.ops.convolution import Convolution
 NUMBA_NAMES = {
     "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
 }  # fmt: skip
@@ -44,6 +46,8 @@ TITLES = {
     "update": "update",
 }
 #: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
+#: the routines for convolutions
+CONVOLUTIONS = ("convolve", "convolve_transposed", "correlate")
 #: the workspace is too small, FIRST_CHECK + k when the index check k failed
 NOT_READY, FIRST_CHECK = 1, 2
 
@@ -256,6 +260,8 @@ class Emitter:
         """The members of stacks that nothing outside of loops over layers touches."""
         bound: set[Buffer] = set()
         outside: set[Buffer] = set()
+        elif isinstance(item, ConvolutionCall):
+            self._convolution(item)
         for item in self.program.items:
             if isinstance(item, Rolled):
                 for binding in item.bindings:
@@ -278,6 +284,14 @@ class Emitter:
         self.depth += 1
         for binding in rolled.bindings:
             name, stack = names[binding.buffer], binding.stack
+    def _convolution(self, call: ConvolutionCall) -> None:
+        op = call.node.op
+        assert isinstance(op, Convolution)
+        self.kernels.add(op.kernel)
+        names = [buffer.name for buffer in (*call.operands, call.scratch)]
+        text = f"{op.kernel}({', '.join([*names, *op.options(call.node)])})"
+        self.lines += broken(text, self.depth)
+
             assert stack is not None
             number = binding.number("layer")
             if stack.buffer is not None:
@@ -446,7 +460,8 @@ def emit(program: Program, name: str, header: str) -> Generated:
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
     imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
     for module, names in (
-        ("kernels.arrays", [name for name in kernels if not name.startswith("matmul")]),
+        ("kernels.arrays", [n for n in kernels if not n.startswith(("matmul", *CONVOLUTIONS))]),
+        ("kernels.convolution", [name for name in kernels if name in CONVOLUTIONS]),
         ("kernels.gemm", [name for name in kernels if name.startswith("matmul")]),
         ("vectormath", functions),
     ):

@@ -125,6 +125,22 @@ class Call:
 class Loop:
     """``for variable in range(extent)``: items run in order at each step."""
 
+@dataclass(eq=False)
+class ConvolutionCall:
+    """A call of a routine on x, weight and out, of which it computes ``target``."""
+
+    node: Node
+    target: Buffer
+    operands: tuple[Buffer, ...]
+    scratch: Buffer
+    section: str
+    accesses: list[Access] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for buffer in (*self.operands, self.scratch):
+            self.accesses.append(Access(buffer, None, buffer in (self.target, self.scratch)))
+
+
     variable: sympy.Symbol
     extent: Dim
     body: list[Any] = field(default_factory=list)

@@ -10,16 +10,26 @@ import sympy
 from staticgrad.codegen.choose import (
     LEAVES,
     OWN_LOOPS,
+    ROUTINES,
     choose_buffers,
     is_scalar_constant,
     is_view,
     late_nodes,
 )
-from staticgrad.codegen.program import ACCUMULATORS, Access, Buffer, Call, Program, Statement
+from staticgrad.codegen.program import (
+    ACCUMULATORS,
+    Access,
+    Buffer,
+    Call,
+    ConvolutionCall,
+    Program,
+    Statement,
+)
 from staticgrad.codegen.reader import ElementReader
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
+from staticgrad.ops.convolution import Convolution
 from staticgrad.ops.indexing import is_position
 from staticgrad.ops.reduction import Reduction
 from staticgrad.rewrite.graph import Graph
@@ -57,7 +67,9 @@ class Scheduler:
             if node.op.name == "parameter":
                 parameters.append(self._leaf(node, "parameter"))
                 parameters[-1].by_value = not node.shape and node not in updated
-            elif node.op.name == "constant" and not is_scalar_constant(node):
+            elif node.op.name == "constant" and (
+                not is_scalar_constant(node) or any(u.op.name in ROUTINES for u in self.uses[node])
+            ):
                 constants.append(self._leaf(node, "constant"))
         outputs = self._outputs()
         # what only new values need comes last
@@ -129,6 +141,12 @@ class Scheduler:
             operands = tuple(self.buffers[source] for source in node.inputs)
             transpose = (node.attrs["transpose_a"], node.attrs["transpose_b"])
             self.groups.append([Call(node, self._target(node), operands, transpose, section)])
+        elif isinstance(node.op, Convolution):
+            scratch = self._buffer("scratch", node, "workspace", (node.op.scratch(node),))
+            scratch.node = None
+            self._target(node)
+            operands = tuple(self.buffers[operand] for operand in node.op.operands(node))
+            self.groups.append([ConvolutionCall(node, self._target(node), operands, scratch, section)])
         elif node.op.name == "cumsum":
             self._scan(node, section)
         elif node.op.name in ("scatter_add", "fold"):
@@ -294,7 +312,7 @@ class Scheduler:
     def _stored_by_update(self, node: Node) -> bool:
         """Whether an update computes the node right where its parameter lies."""
         return (
-            node.op.name not in OWN_LOOPS
+            node.op.name not in (*OWN_LOOPS, *ROUTINES)
             and not is_view(node)
             and not self.uses[node]
             and all(node is not output for output in self.graph.outputs)

@@ -1,22 +1,20 @@
-"""Convolution and pooling, written in windows, contractions and reductions."""
+"""Convolution, an op that generated code has kernels for, and its adjoints."""
 
 from __future__ import annotations
 
 import math
 import string
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from staticgrad.graph.dims import canonical, format_shape
-from staticgrad.graph.node import GraphError, Node, located
-from staticgrad.ops.contraction import einsum
-from staticgrad.ops.convert import as_node, broadcast, cast, common_dtype, float_dtype
-from staticgrad.ops.indexing import take_along_axis
-from staticgrad.ops.joining import pad
+import numpy as np
+
+from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape
+from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.ops.convert import as_node, cast, common_dtype, float_dtype
 from staticgrad.ops.movement import reshape_to
-from staticgrad.ops.reduction import reduce_sum
-from staticgrad.ops.statistics import argmax, mean
-from staticgrad.ops.table import sample
-from staticgrad.ops.windows import windows
+from staticgrad.ops.table import register, sample
+from staticgrad.ops.windows import FOLD, window_count, window_view
 
 
 def per_axis(value: Any, rank: int, what: str) -> tuple[int, ...]:
@@ -27,11 +25,137 @@ def per_axis(value: Any, rank: int, what: str) -> tuple[int, ...]:
     return values
 
 
-def _padded(x: Node, padding: tuple[tuple[int, int], ...], value: float = 0.0) -> Node:
-    if not any(sum(pair) for pair in padding):
-        return x
-    lead = ((0, 0),) * (x.ndim - len(padding))
-    return pad(x, (*lead, *padding), constant_values=value)
+class Convolution(Op):
+    """One of the factors of the sum of x[n, c, s y + d k - p] weight[o, c, k] out[n, o, y]: what
+    multiplies ``result``, from the other two. All three are adjoints of each other.
+
+    ``padding`` has a pair of numbers for each axis. Where it does not follow from the inputs, ``shape``
+    is the result's.
+    """
+
+    def __init__(self, name: str, kernel: str, result: int) -> None:
+        super().__init__(name)
+        #: the routine of generated code, and which of x, weight and out it computes
+        self.kernel, self.result = kernel, result
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        if self.result < 2:
+            return TensorType(inputs[0].dtype, attrs["shape"])
+        x, weight = (item.shape for item in inputs)
+        positions = tuple(
+            window_count(canonical(dim + sum(pads)), size, stride, dilation)
+            for dim, pads, size, stride, dilation in zip(
+                x[2:], attrs["padding"], weight[2:], attrs["strides"], attrs["dilations"],
+                strict=True,
+            )
+        )  # fmt: skip
+        return TensorType(inputs[0].dtype, (x[0], weight[0], *positions))
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        factors = [*node.inputs]
+        factors.insert(self.result, adjoint)
+        known = {key: node.attrs[key] for key in ("strides", "padding", "dilations")}
+        results = []
+        for position, op in enumerate((TRANSPOSED_CONVOLUTION, CORRELATION, CONVOLUTION)):
+            if position != self.result:
+                others = [factor for k, factor in enumerate(factors) if k != position]
+                attrs = known if position == 2 else {**known, "shape": factors[position].shape}
+                results.append(make_node(op, others, attrs))
+        return results
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        x, weight, out = (*arrays[: self.result], None, *arrays[self.result :])
+        strides, padding, dilations = attrs["strides"], attrs["padding"], attrs["dilations"]
+        rank = len(strides)
+        batch, channels, *size = attrs["shape"] if x is None else x.shape
+        outputs, inner, *sizes = attrs["shape"] if weight is None else weight.shape
+        groups = channels // inner
+        # the letters of the axes: positions and places in the window
+        positions, places = string.ascii_lowercase[:rank], string.ascii_lowercase[rank : 2 * rank]
+        letters = [f"zwx{positions}{places}", f"wyx{places}", f"zwy{positions}"]
+        factors: list[Any] = [None, None, None]
+        if x is not None:
+            view = window_view(np.pad(x, ((0, 0), (0, 0), *padding)), sizes, strides, dilations)
+            factors[0] = view.reshape(batch, groups, inner, *view.shape[2:])
+        if weight is not None:
+            factors[1] = weight.reshape(groups, outputs // groups, inner, *sizes)
+        if out is not None:
+            factors[2] = out.reshape(batch, groups, outputs // groups, *out.shape[2:])
+        wanted = letters.pop(self.result)
+        del factors[self.result]
+        result = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=True)
+        if self.result == 2:
+            return result.reshape(batch, outputs, *result.shape[3:])
+        if self.result == 1:
+            return result.reshape(attrs["shape"])
+        full = [length + sum(pads) for length, pads in zip(size, padding, strict=True)]
+        patches = result.reshape(batch, channels, *result.shape[3:])
+        options = {**attrs, "sizes": sizes, "shape": (batch, channels, *full)}
+        inside = [slice(low, low + n) for (low, _), n in zip(padding, size, strict=True)]
+        return FOLD.execute([patches], options)[(..., *inside)]
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        rank = len(node.attrs["strides"])
+        texts = [text for text, _ in arguments]
+        padding = node.attrs["padding"]
+        if all(low == high for low, high in padding):
+            padding = tuple(low for low, _ in padding)
+        for key, values, usual in (("stride", node.attrs["strides"], 1), ("padding", padding, 0),
+                                   ("dilation", node.attrs["dilations"], 1)):  # fmt: skip
+            if len(set(values)) > 1 or values[0] != usual:
+                texts.append(f"{key}={values[0] if len(set(values)) == 1 else values}")
+        name = {2: f"conv{rank}d", 0: f"conv_transpose{rank}d"}.get(self.result, self.name)
+        return f"{name}({', '.join(texts)})", ATOM
+
+    def operands(self, node: Node) -> tuple[Node, Node, Node]:
+        """x, weight and out, the node itself among them."""
+        factors = [*node.inputs]
+        factors.insert(self.result, node)
+        x, weight, out = factors
+        return x, weight, out
+
+    def options(self, node: Node) -> list[str]:
+        """What the routine is told of the geometry."""
+        padding = tuple(low for low, _ in node.attrs["padding"])
+        return [str(node.attrs["strides"]), str(padding), str(node.attrs["dilations"])]
+
+    def scratch(self, node: Node) -> Dim:
+        """Elements of scratch memory that the routine needs, however wide vectors are: tables, an
+        image (or some) among zeros, and a result whose rows are as long as the image's."""
+        x, weight, out = (operand.shape for operand in self.operands(node))
+        attrs = node.attrs
+        geometry = zip(
+            x[2:], weight[2:], out[2:], attrs["strides"], attrs["padding"], attrs["dilations"],
+            strict=True,
+        )  # fmt: skip
+        grid: Any = 1
+        for size, k, positions, stride, (low, _), dilation in geometry:
+            reach = (k - 1) * dilation // stride
+            if self.result == 0:
+                positions = floor_divide(size - 1 + low, stride) - low // stride + 1
+            grid = grid * (positions + reach)
+        images = math.prod(attrs["strides"])
+        outer = weight[0] // (x[1] // weight[1])
+        taps = math.prod(weight[2:])
+        if self.result == 2:
+            depth, rows, image = weight[1] * taps, outer, weight[1] * images * grid
+        elif self.result == 0:
+            depth, rows, image = outer * taps, weight[1], outer * grid
+        else:
+            depth, rows = weight[1] * taps, outer
+            image = weight[1] * images * grid + (outer + 4) * (grid + 32) + 64
+            # some images at a time: few positions are not worth the sums at their end
+            image = image * (min(32, -(-768 // grid)) if isinstance(grid, int) else 1)
+            rows, grid = rows + 4, grid + 32
+        room = 4 * depth + 2 * grid + image + 8 * grid + (rows + 8) * (depth + 4) * 4 + 1024
+        return canonical(room)
+
+
+CONVOLUTION = register(Convolution("convolution", "convolve", 2))
+TRANSPOSED_CONVOLUTION = register(
+    Convolution("transposed_convolution", "convolve_transposed", 0)
+)
+CORRELATION = register(Convolution("correlation", "correlate", 1))
 
 
 def _convolution(
@@ -44,26 +168,16 @@ def _convolution(
         strides = per_axis(stride, rank, "stride")
         dilations = per_axis(dilation, rank, "dilation")
         _check(rank, source, kernel, groups)
-        sizes = kernel.shape[2:]
-        source = _padded(source, _padding(padding, rank, sizes, strides, dilations))
-        patches = windows(source, sizes, strides, dilations)
+        if min(strides + dilations + kernel.shape[2:]) < 1:
+            raise ValueError("stride, dilation and the kernel's sizes must be positive")
+        pads = _padding(padding, rank, kernel.shape[2:], strides, dilations)
+        attrs = {"strides": strides, "padding": pads, "dilations": dilations}
+        result = make_node(CONVOLUTION, [source, kernel], attrs)
     except ValueError as error:
         raise located(error, name, [source, kernel]) from None
-    batch, channels = source.shape[:2]
-    outputs = kernel.shape[0]
-    # the letters of the axes: positions and places in the window
-    positions, places = string.ascii_lowercase[:rank], string.ascii_lowercase[rank : 2 * rank]
-    if groups == 1:
-        result = einsum(f"zx{positions}{places},yx{places}->zy{positions}", patches, kernel)
-    else:
-        inner = canonical(channels // groups)
-        patches = reshape_to(patches, (batch, groups, inner, *patches.shape[2:]))
-        kernel = reshape_to(kernel, (groups, outputs // groups, *kernel.shape[1:]))
-        result = einsum(f"zwx{positions}{places},wyx{places}->zwy{positions}", patches, kernel)
-        result = reshape_to(result, (batch, outputs, *result.shape[3:]))
     if bias is None:
         return result
-    return result + reshape_to(as_node(bias), (outputs, *(1,) * rank))
+    return result + reshape_to(as_node(bias), (kernel.shape[0], *(1,) * rank))
 
 
 def _check(rank: int, x: Node, weight: Node, groups: int) -> None:
@@ -127,95 +241,7 @@ def conv2d(
     return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
-def _pool_windows(
-    rank: int, x: Any, size: Any, stride: Any, padding: Any, dilation: Any, filled: float
-) -> Node:
-    node = as_node(x)
-    node = cast(node, float_dtype(node.dtype))
-    try:
-        sizes = per_axis(size, rank, "kernel_size")
-        strides = sizes if stride is None else per_axis(stride, rank, "stride")
-        pads = per_axis(padding, rank, "padding")
-        if any(2 * p > s for p, s in zip(pads, sizes, strict=True)):
-            raise ValueError(f"padding {padding} must be at most half of kernel_size {size}")
-        node = _padded(node, tuple((p, p) for p in pads), filled)
-        return windows(node, sizes, strides, per_axis(dilation, rank, "dilation"))
-    except ValueError as error:
-        raise located(error, "pooling", [node]) from None
-
-
-def _max_pool(rank: int, x: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Node:
-    patches = _pool_windows(rank, x, size, stride, padding, dilation, -math.inf)
-    lead = patches.shape[: patches.ndim - rank]
-    flat = reshape_to(patches, (*lead, math.prod(patches.shape[-rank:])))  # type: ignore[arg-type]
-    # the first of equal elements takes the adjoint, as in PyTorch
-    best = argmax(flat, axis=-1, keepdims=True)
-    return reshape_to(take_along_axis(flat, best, axis=-1, strict=True), lead)
-
-
-def max_pool1d(
-    x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1
-) -> Node:
-    """The largest element of each window of the last axis; the first of ties takes the adjoint."""
-    return _max_pool(1, x, kernel_size, stride, padding, dilation)
-
-
-def max_pool2d(
-    x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1
-) -> Node:
-    """The largest element of each window of the last two axes, as PyTorch's max_pool2d.
-
-    Args:
-        x: shape (..., height, width).
-        kernel_size: an integer or two. stride: as ``kernel_size`` unless told.
-        padding: with -inf, at most half of the kernel. dilation: the step within a window.
-
-    Raises GraphError where the window does not fit.
-    """
-    return _max_pool(2, x, kernel_size, stride, padding, dilation)
-
-
-def _avg_pool(
-    rank: int, x: Any, size: Any, stride: Any, padding: Any, count_include_pad: bool,
-    divisor: int | None,
-) -> Node:  # fmt: skip
-    patches = _pool_windows(rank, x, size, stride, padding, 1, 0.0)
-    axes = tuple(range(patches.ndim - rank, patches.ndim))
-    if divisor is not None:
-        return reduce_sum(patches, axes) / divisor
-    if count_include_pad or per_axis(padding, rank, "padding") == (0,) * rank:
-        return mean(patches, axis=axes)
-    node = as_node(x)
-    ones = as_node(1.0, patches.dtype)
-    inside = broadcast(ones, (1,) * (node.ndim - rank) + node.shape[-rank:])
-    counts = reduce_sum(_pool_windows(rank, inside, size, stride, padding, 1, 0.0), axes)
-    return reduce_sum(patches, axes) / counts
-
-
-def avg_pool1d(
-    x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
-) -> Node:
-    """The mean of each window of the last axis."""
-    return _avg_pool(1, x, kernel_size, stride, padding, count_include_pad, None)
-
-
-def avg_pool2d(
-    x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Node:  # fmt: skip
-    """The mean of each window of the last two axes, as PyTorch's avg_pool2d.
-
-    ``count_include_pad`` says whether zeros of the padding count in the mean; ``divisor_override``
-    divides the sum instead of the number of elements.
-    """
-    return _avg_pool(2, x, kernel_size, stride, padding, count_include_pad, divisor_override)
-
-
 sample("conv1d", lambda a, w: conv1d(a, w, stride=2, padding=1), (2, 3, 8), (4, 3, 3))
 sample("conv2d", lambda a, w, b: conv2d(a, w, b, padding="same"), (2, 3, 5, 4), (2, 3, 3, 3), (2,))
 sample("conv2d", lambda a, w: conv2d(a, w, stride=(2, 1), dilation=(1, 2), groups=2),
        (2, 4, 5, 6), (6, 2, 2, 2))  # fmt: skip
-sample("max_pool1d", lambda a: max_pool1d(a, 2), (2, 3, 6))
-sample("max_pool2d", lambda a: max_pool2d(a, 3, stride=2, padding=1), (2, 3, 6, 5))
-sample("avg_pool1d", lambda a: avg_pool1d(a, 3, stride=1), (2, 3, 6))
-sample("avg_pool2d", lambda a: avg_pool2d(a, (2, 3), padding=1, count_include_pad=False), (2, 3, 4, 5))

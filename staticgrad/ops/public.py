@@ -13,14 +13,7 @@ from staticgrad.ops.activations import (
     softplus,
 )
 from staticgrad.ops.contraction import einsum, matmul, outer, tensordot, vecdot
-from staticgrad.ops.convolution import (
-    avg_pool1d,
-    avg_pool2d,
-    conv1d,
-    conv2d,
-    max_pool1d,
-    max_pool2d,
-)
+from staticgrad.ops.convolution import conv1d, conv2d
 from staticgrad.ops.custom import Function, custom_gradient
 from staticgrad.ops.diagonals import diagonal, tril, triu
 from staticgrad.ops.indexing import one_hot, take, take_along_axis
@@ -34,6 +27,7 @@ from staticgrad.ops.movement import (
     reshape,
     squeeze,
 )
+from staticgrad.ops.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from staticgrad.ops.reduction import max, min, prod, sum
 from staticgrad.ops.scalar import (
     abs,

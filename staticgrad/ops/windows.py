@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import canonical, floor_divide, format_shape
+from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape
 from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node
 from staticgrad.ops.lowering import Index, IndexMap, Reader
@@ -30,19 +30,14 @@ class Windows(IndexMap, Op):
         for dim, size, stride, dilation in zip(
             source.shape[-count:], sizes, strides, dilations, strict=True
         ):
-            room = canonical(dim - dilation * (size - 1) - 1)
-            if isinstance(room, int) and room < 0:
-                raise ValueError(
-                    f"a window of {dilation * (size - 1) + 1} elements does not fit an axis of {dim}"
-                )
-            positions.append(canonical((room if stride == 1 else floor_divide(room, stride)) + 1))
+            positions.append(window_count(dim, size, stride, dilation))
         return TensorType(source.dtype, (*source.shape[:-count], *positions, *sizes))
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         return [make_node(FOLD, [adjoint], {**node.attrs, "shape": node.inputs[0].shape})]
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
-        return _view(arrays[0], attrs["sizes"], attrs["strides"], attrs["dilations"])
+        return window_view(arrays[0], attrs["sizes"], attrs["strides"], attrs["dilations"])
 
     def source_index(self, node: Node, index: Index) -> Index:
         count = len(node.attrs["sizes"])
@@ -92,7 +87,17 @@ def _places(node: Node, index: Index, count: int) -> Index:
     )  # fmt: skip
 
 
-def _view(
+def window_count(dim: Dim, size: int, stride: int, dilation: int) -> Dim:
+    """The positions of windows along an axis. Raises ValueError where none fits."""
+    room = canonical(dim - dilation * (size - 1) - 1)
+    if isinstance(room, int) and room < 0:
+        raise ValueError(
+            f"a window of {dilation * (size - 1) + 1} elements does not fit an axis of {dim}"
+        )
+    return canonical((room if stride == 1 else floor_divide(room, stride)) + 1)
+
+
+def window_view(
     array: np.ndarray, sizes: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> np.ndarray:
     count = len(sizes)
