@@ -10,6 +10,7 @@ from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in o
 from staticgrad.random import manual_seed
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
+from staticgrad.runtime.threads import get_num_threads, set_num_threads
 from staticgrad.show.text import show
 from staticgrad.training import TrainStep, load_checkpoint, save_checkpoint, train_step
 from staticgrad.version import __version__
@@ -26,6 +27,7 @@ __all__ = [
     "constant",
     "eager",
     "evaluate",
+    "get_num_threads",
     "grad",
     "load_checkpoint",
     "manual_seed",
@@ -35,6 +37,7 @@ __all__ = [
     "parameter",
     "placeholder",
     "save_checkpoint",
+    "set_num_threads",
     "show",
     "train_step",
     "value_and_grad",

@@ -16,7 +16,7 @@ MODULES = (
     "kernels.convolution", "vectormath.combining",
     "vectormath.roots", "vectormath.libm", "vectormath.logarithm", "vectormath.exponential",
     "vectormath.error_function", "vectormath.trigonometric", "vectormath.powers",
-    "vectormath.gamma", "vectormath.randomness",
+    "vectormath.gamma", "vectormath.randomness", "kernels.parallel",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from staticgrad.graph.node import Node
 from staticgrad.graph.origin import user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph, effects_of
-from staticgrad.runtime import cache
+from staticgrad.runtime import cache, threads
 from staticgrad.runtime.calling import Output, aligned_bytes, short_way
 from staticgrad.runtime.declared import (
     check_complete,
@@ -77,6 +77,8 @@ class CompiledFunction:
         self._outputs = [Output(buffer.dtype, tuple(buffer.shape)) for buffer in program.outputs]
         self._sized = any(not isinstance(dim, int) for o in self._outputs for dim in o.shape)
         self._bind()
+        if "in_parallel(" in generated.source:
+            threads.prepare()
 
     # ---- calling ---------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""Parts of a computation on several threads, for generated code.
+
+The threads are those of ``staticgrad.runtime.threads``, which puts the address of what runs them at
+the symbol ``staticgrad_pool``. While that is zero, all parts run on the calling thread.
+"""
+
+import ctypes
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.core.callconv import RETCODE_USEREXC
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+POOL = "staticgrad_pool"
+#: what the symbol stands for, unless another file has defined it
+POOL_ADDRESS = ctypes.c_int64(0)
+
+
+def bind_pool():
+    if not binding.address_of_symbol(POOL):
+        # machine code may outlive this module
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(POOL_ADDRESS))
+        binding.add_symbol(POOL, ctypes.addressof(POOL_ADDRESS))
+
+
+bind_pool()
+
+
+@intrinsic
+def in_parallel(typing_context, function, count, arguments):
+    """Call ``function(part, *arguments)`` for each part in ``range(count)``; returns when all are done.
+
+    The function is compiled with ``@njit``, takes an int64 and a tuple's items, and returns nothing.
+    Any thread may run any part, in any order: parts must not depend on each other, nor touch Python
+    objects. An error that one of them raises is raised here once all are done.
+    """
+    if not isinstance(function, types.Dispatcher):
+        raise TypingError(f"in_parallel takes a compiled function, not {function}")
+    if not isinstance(arguments, types.BaseTuple) or not isinstance(count, types.Integer):
+        raise TypingError(f"in_parallel takes a count and a tuple, not {count} and {arguments}")
+    called = function.get_call_type(typing_context, (types.int64, *arguments), {})
+    if called.return_type != types.none:
+        raise TypingError(f"a part returns nothing, not {called.return_type}")
+
+    def generate(context, builder, signature, values):
+        items = cgutils.unpack_tuple(builder, values[2])
+        record, kind = pack_record(builder, [*items, ir.Constant(ir.IntType(64), 0)])
+        compiled = function.dispatcher.get_compile_result(called)
+        context.active_code_library.add_linking_library(compiled.library)
+        part = part_function(context, builder.module, compiled.fndesc, called, kind)
+        number = context.cast(builder, values[1], signature.args[1], types.int64)
+        run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), number)
+        propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items)))
+        return context.get_dummy_value()
+
+    return types.void(function, count, arguments), generate
+
+
+def pack_record(builder, items):
+    """A record on the stack with what the parts are given."""
+    kind = ir.LiteralStructType([item.type for item in items])
+    record = cgutils.alloca_once(builder, kind)
+    for position, item in enumerate(items):
+        builder.store(item, cgutils.gep_inbounds(builder, record, 0, position))
+    return record, kind
+
+
+def part_function(context, module, description, called, record_type):
+    """``void part(void *record, int64_t number)``, which the threads call."""
+    word = ir.IntType(64)
+    kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word])
+    part = ir.Function(module, kind, module.get_unique_name("staticgrad_part"))
+    part.linkage = "internal"
+    builder = ir.IRBuilder(part.append_basic_block())
+    record = builder.bitcast(part.args[0], record_type.as_pointer())
+    fields = [
+        cgutils.gep_inbounds(builder, record, 0, position)
+        for position in range(len(record_type.elements))
+    ]
+    items = [builder.load(field) for field in fields[:-1]]
+    status, _ = context.call_internal_no_propagate(
+        builder, description, called, [part.args[1], *items]
+    )
+    with builder.if_then(status.is_error, likely=False):
+        # the first error stays
+        error = builder.ptrtoint(status.excinfoptr, word)
+        builder.cmpxchg(fields[-1], ir.Constant(word, 0), error, "acq_rel", "acquire")
+    builder.ret_void()
+    return part
+
+
+def run_parts(builder, part, record, count):
+    """Hand the parts to the pool, or run them one after the other."""
+    module, word = builder.module, ir.IntType(64)
+    if POOL in module.globals:
+        pool = module.globals[POOL]
+    else:
+        pool = ir.GlobalVariable(module, word, POOL)
+        pool.linkage = "external"
+    address = builder.load_atomic(pool, "acquire", 8)
+    several = builder.icmp_signed(">", count, ir.Constant(word, 1))
+    available = builder.icmp_unsigned("!=", address, ir.Constant(word, 0))
+    with builder.if_else(builder.and_(several, available)) as (threads, alone):
+        with threads:
+            kind = ir.FunctionType(ir.VoidType(), [part.type, cgutils.voidptr_t, word])
+            run = builder.inttoptr(address, kind.as_pointer())
+            builder.call(run, [part, record, count])
+        with alone, cgutils.for_range(builder, count) as loop:
+            builder.call(part, [record, loop.index])
+
+
+def propagate_error(context, builder, place):
+    """Raise what a part raised."""
+    error = builder.load(place)
+    with builder.if_then(cgutils.is_not_null(builder, error), likely=False):
+        convention = context.call_conv
+        kind = convention._get_excinfo_argument(builder.function).type.pointee
+        status = convention._get_return_status(
+            builder, RETCODE_USEREXC, builder.inttoptr(error, kind)
+        )
+        convention.return_status_propagate(builder, status)
