@@ -19,8 +19,8 @@ from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
     Buffer,
     Call,
-    Invocation,
     ConvolutionCall,
+    Invocation,
     Loop,
     Program,
     Rolled,
@@ -33,8 +33,8 @@ from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
-
 from staticgrad.ops.convolution import Convolution
+
 NUMBA_NAMES = {
     "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
 }  # fmt: skip
@@ -45,9 +45,9 @@ TITLES = {
     "forward and backward": "forward and backward",
     "update": "update",
 }
-#: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
 #: the routines for convolutions
 CONVOLUTIONS = ("convolve", "convolve_transposed", "correlate")
+#: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
 #: the workspace is too small, FIRST_CHECK + k when the index check k failed
 NOT_READY, FIRST_CHECK = 1, 2
 
@@ -237,6 +237,8 @@ class Emitter:
             self.depth -= 1
         elif isinstance(item, Call):
             self._call(item)
+        elif isinstance(item, ConvolutionCall):
+            self._convolution(item)
         elif isinstance(item, Invocation):
             self._invocation(item)
         else:
@@ -256,12 +258,18 @@ class Emitter:
         else:
             self.line(f"{kernel}({', '.join(names)})")
 
+    def _convolution(self, call: ConvolutionCall) -> None:
+        op = call.node.op
+        assert isinstance(op, Convolution)
+        self.kernels.add(op.kernel)
+        names = [buffer.name for buffer in (*call.operands, call.scratch)]
+        text = f"{op.kernel}({', '.join([*names, *op.options(call.node)])})"
+        self.lines += broken(text, self.depth)
+
     def _seen_in_loops_only(self) -> set[Buffer]:
         """The members of stacks that nothing outside of loops over layers touches."""
         bound: set[Buffer] = set()
         outside: set[Buffer] = set()
-        elif isinstance(item, ConvolutionCall):
-            self._convolution(item)
         for item in self.program.items:
             if isinstance(item, Rolled):
                 for binding in item.bindings:
@@ -284,14 +292,6 @@ class Emitter:
         self.depth += 1
         for binding in rolled.bindings:
             name, stack = names[binding.buffer], binding.stack
-    def _convolution(self, call: ConvolutionCall) -> None:
-        op = call.node.op
-        assert isinstance(op, Convolution)
-        self.kernels.add(op.kernel)
-        names = [buffer.name for buffer in (*call.operands, call.scratch)]
-        text = f"{op.kernel}({', '.join([*names, *op.options(call.node)])})"
-        self.lines += broken(text, self.depth)
-
             assert stack is not None
             number = binding.number("layer")
             if stack.buffer is not None:

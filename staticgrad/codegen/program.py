@@ -122,10 +122,6 @@ class Call:
 
 
 @dataclass(eq=False)
-class Loop:
-    """``for variable in range(extent)``: items run in order at each step."""
-
-@dataclass(eq=False)
 class ConvolutionCall:
     """A call of a routine on x, weight and out, of which it computes ``target``."""
 
@@ -140,6 +136,10 @@ class ConvolutionCall:
         for buffer in (*self.operands, self.scratch):
             self.accesses.append(Access(buffer, None, buffer in (self.target, self.scratch)))
 
+
+@dataclass(eq=False)
+class Loop:
+    """``for variable in range(extent)``: items run in order at each step."""
 
     variable: sympy.Symbol
     extent: Dim
