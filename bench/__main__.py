@@ -45,6 +45,8 @@ def parser(program: str) -> argparse.ArgumentParser:
     result.add_argument("--no-starts", action="store_true", help="leave out the fresh processes")
     result.add_argument("--no-crossover", action="store_true",
                         help="leave out the sizes of the model")  # fmt: skip
+    result.add_argument("--profile", metavar="WORKLOAD",
+                        help="show where the time of one step goes, and end")  # fmt: skip
     result.add_argument("--list", action="store_true", help="show workloads and libraries, and end")
     return result
 
@@ -113,6 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = [name for name in getattr(chosen, what) or [] if name not in known]
         if unknown:
             options.error(f"--{what}: no {', '.join(unknown)}; there are {', '.join(known)}")
+    if chosen.profile:
+        if chosen.profile not in WORKLOADS:
+            options.error(f"--profile: no {chosen.profile}; there are {', '.join(WORKLOADS)}")
+        return show_profile(chosen.profile)
     from .report import Report, as_json, markdown, terminal
 
     report = Report(
@@ -130,6 +136,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = json.dumps(as_json(report), indent=1)
         (chosen.output / "RESULTS.json").write_text(figures + "\n", encoding="utf-8")
     return 1 if any(result.wrong for result in report.results) else 0
+
+
+def show_profile(name: str) -> int:
+    from .profile import profile
+    from .workloads import named
+
+    try:
+        print(profile(named(name)))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def measure(report: Report, chosen: argparse.Namespace) -> None:
@@ -182,7 +200,7 @@ def run(report: Report, workloads: Sequence[str], libraries: Sequence[str], prog
     from .worker import Failure
     from .workloads import named
 
-    if suite.OURS in libraries:
+    if suite.OURS in libraries and report.rounds > QUICK_ROUNDS:
         progress.note("memory bandwidth")
         try:
             report.bandwidth = crew.worker("limit").ask("bandwidth")

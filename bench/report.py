@@ -86,18 +86,18 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """In Markdown, of even width, to be read as it is; ``left`` columns begin on the left."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """In Markdown, of even width, to be read as it is; ``left`` are the columns of words."""
     widths = [max(3, *(len(row[k]) for row in [head, *rows])) for k in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
         cells = [
-            cell.ljust(w) if k < left else cell.rjust(w)
+            cell.ljust(w) if k in left else cell.rjust(w)
             for k, (cell, w) in enumerate(zip(row, widths, strict=True))
         ]
         return "| " + " | ".join(cells) + " |"
 
-    rule = ["-" * w if k < left else "-" * (w - 1) + ":" for k, w in enumerate(widths)]
+    rule = ["-" * w if k in left else "-" * (w - 1) + ":" for k, w in enumerate(widths)]
     return "\n".join([line(head), "| " + " | ".join(rule) + " |", *map(line, rows)])
 
 
@@ -159,7 +159,7 @@ def check_table(found: Sequence[Check]) -> str:
          f"{'at least' if c.least else 'at most'} {number(c.bar)} {c.unit}", c.verdict]
         for c in found
     ]  # fmt: skip
-    return table(["workload", "bar", "measured", "wanted", ""], rows, left=2)
+    return table(["workload", "bar", "measured", "wanted", ""], rows, left=(0, 1, 4))
 
 
 def details(report: Report) -> str:
@@ -179,7 +179,7 @@ def details(report: Report) -> str:
                 duration(result.first[name]), size(bytes_[0]) if bytes_ else "-",
             ])  # fmt: skip
     head = ["workload", "library", "median", "quartiles", "of ours", "first result", "allocated"]
-    return table(head, rows, left=2)
+    return table(head, rows, left=(0, 1))
 
 
 def break_evens(results: Sequence[tuple[str, Result]]) -> str:
@@ -272,7 +272,7 @@ def markdown(report: Report, picture: str) -> str:
         "Medians: our time, and how many times as long the others take. The last column is our time "
         "over that of the limit (below).",
         overview(report),
-        table(["workload", "what"], [[r.workload, r.title] for r in report.results], left=2),
+        table(["workload", "what"], [[r.workload, r.title] for r in report.results], left=(0, 1)),
         "## Bars",
         f"{reached} of {len(found)} are reached.",
         check_table(found),
@@ -316,7 +316,7 @@ def markdown(report: Report, picture: str) -> str:
         "memory (activations, losses and everything else left out).",
         table(["workload", "limit", "time"],
               [[r.workload, r.limit, duration(r.timings["limit"].median)] for r in report.results
-               if "limit" in r.timings], left=2),
+               if "limit" in r.timings], left=(0, 1)),
     ]  # fmt: skip
     left_out = faults(report)
     if left_out:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import libraries, workloads
+from bench import libraries, profile, workloads
 from bench.report import Check, duration, number, table
 from bench.suite import Result, Timing, break_even, difference
 from bench.worker import Crew, Failure
@@ -21,8 +21,16 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(
     "name",
-    ["simple_net", "black_scholes", "poisson", "eight_schools", "radon", "rosenbrock_10",
-     "mixture_1000", "heat"],
+    [
+        "simple_net",
+        "black_scholes",
+        "poisson",
+        "eight_schools",
+        "radon",
+        "rosenbrock_10",
+        "mixture_1000",
+        "heat",
+    ],
 )
 def test_limits_by_hand_compute_what_the_workload_does(name: str) -> None:
     workload = workloads.named(name)
@@ -99,6 +107,14 @@ def test_a_library_that_fails_says_why() -> None:
         with pytest.raises(Failure, match="ended"):
             worker.ask("once")
         assert crew.worker("staticgrad eager") is not worker
+
+
+def test_a_profile_names_the_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "SECONDS", 0.01)
+    text = profile.profile(workloads.named("eight_schools"))
+    assert "per step" in text and "for i in range(" in text
+    with pytest.raises(ValueError, match="many steps"):
+        profile.profile(workloads.named("epoch"))
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
