@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import libraries
 from .crossover import Point
-from .suite import COMPILERS, EAGER, OURS, Result
+from .suite import EAGER, OURS, Result
 
 SHOWN = tuple(libraries.LIBRARIES)
 #: bars on starting: factors of the peers' cold compilation, and seconds
@@ -266,7 +266,7 @@ def markdown(report: Report, picture: str) -> str:
         environment(report),
         f"Each workload runs with every library in turns, {report.rounds} rounds, each library in a "
         "process of its own on the same cores, after its numbers have agreed with the same formulas "
-        "in float64. A networks' step is forward, backward and the optimizer's update; for functions "
+        "in float64. A network's step is forward, backward and the optimizer's update; for functions "
         "it is the value and all gradients. Data is in the library's own arrays.",
         "## Overview",
         "Medians: our time, and how many times as long the others take. The last column is our time "
@@ -327,8 +327,6 @@ def markdown(report: Report, picture: str) -> str:
 
 def as_json(report: Report) -> dict[str, Any]:
     """All figures, for other programs."""
-    from dataclasses import asdict
-
     figures = asdict(report)
     figures["checks"] = [{**asdict(check), "reached": check.reached} for check in checks(report)]
     for result, entry in zip(report.results, figures["results"], strict=True):
@@ -339,6 +337,3 @@ def as_json(report: Report) -> dict[str, Any]:
         }
         entry["best_compiler"] = result.best_compiler()
     return figures
-
-
-__all__ = ["COMPILERS", "Check", "Report", "as_json", "checks", "markdown", "terminal"]
