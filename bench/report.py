@@ -59,7 +59,9 @@ class Check:
         if self.reached:
             return "reached"
         by = self.bar / self.measured if self.least else self.measured / self.bar
-        return f"missed by {100 * (by - 1):.0f} %"
+        return (
+            f"missed by {100 * (by - 1):.0f} %" if by < 2 else f"missed by a factor of {number(by)}"
+        )
 
 
 def number(value: float) -> str:
