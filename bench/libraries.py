@@ -89,7 +89,7 @@ def staticgrad_eager(workload: Workload) -> Action:
 
     inputs = [sg.eager.tensor(v) for v in workload.inputs.values()]
     constants = [sg.eager.tensor(v) for v in workload.constants.values()]
-    function = workload.losses["staticgrad"]
+    function = workload.losses.get("staticgrad eager", workload.losses["staticgrad"])
     if workload.optimizer:
         parameters = [sg.parameter(v.copy(), name=n) for n, v in workload.parameters.items()]
         updates = optimizer(workload, parameters, sg.optim)

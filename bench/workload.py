@@ -29,7 +29,8 @@ class Workload:
 
     Attributes:
         losses: by language, a function of the parameters, inputs and constants, in this order, each
-            as an array of that library. Of a "gradient" workload it may return (loss, extra).
+            as an array of that library; without an optimizer it may return (loss, extra ...).
+            "staticgrad eager" where staticgrad's own is for declared graphs alone.
         inputs: arrays that change from call to call. constants: arrays that never do.
         shapes: of inputs whose first axis is a named dimension, by name of the input.
         optimizer: "sgd", "adam" or "adamw" for a training step; "" for value and gradients.

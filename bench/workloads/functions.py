@@ -104,6 +104,23 @@ def heat() -> Workload:
         (u_xx,) = sg.grad(sg.sum(u_x), [x])
         return sg.mean((u_t - u_xx) ** 2)
 
+    def staticgrad_eager(*arguments: Any) -> Any:
+        import staticgrad as sg
+
+        *layers, x, t = arguments
+        x, t = (sg.eager.tensor(value.numpy(), requires_grad=True) for value in (x, t))
+        h = sg.concat([x, t], axis=1)
+        for number in range(0, 6, 2):
+            h = sg.tanh(h @ layers[number].T + layers[number + 1])
+        sg.sum(h @ layers[6].T).backward(create_graph=True)
+        u_x, u_t = x.grad, t.grad
+        x.grad = None
+        sg.sum(u_x).backward(create_graph=True)
+        # gradients of u and of u_x have been added to the parameters' too
+        for parameter in layers:
+            parameter.grad = None
+        return sg.mean((u_t - x.grad) ** 2)
+
     def torch(*arguments: Any) -> Any:
         import torch as th
         import torch.nn.functional as F
@@ -156,7 +173,8 @@ def heat() -> Workload:
     del parameters["fc4_bias"]
     return Workload(
         "heat", "PINN 2-32-32-32-1 tanh, heat equation, b 1,024, Adam", parameters,
-        {"staticgrad": staticgrad, "torch": torch, "jax": jax, "pytensor": pytensor},
+        {"staticgrad": staticgrad, "staticgrad eager": staticgrad_eager, "torch": torch, "jax": jax,
+         "pytensor": pytensor},
         Bars(5, 1.5, 1.5),
         {name: rng.uniform(0, 1, (1024, 1)).astype("float32") for name in ("x", "t")},
         optimizer="adam", limit=limits.heat,
