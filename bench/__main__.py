@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .report import Report, as_json, markdown, terminal
 
     report = Report(
-        " ".join([program, *given]), machine.processor(), chosen.threads, machine.versions(),
+        f"{program} {shlex.join(given)}".strip(), machine.processor(), chosen.threads, machine.versions(),
         time.strftime("%Y-%m-%d"), chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS),
     )  # fmt: skip
     measure(report, chosen)
