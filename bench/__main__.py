@@ -122,8 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return show_profile(chosen.profile)
     from .report import Report, as_json, markdown, terminal
 
+    command = f"{program} {shlex.join(given)}".strip()
     report = Report(
-        f"{program} {shlex.join(given)}".strip(), machine.processor(), chosen.threads, machine.versions(),
+        command, machine.processor(), chosen.threads, machine.versions(),
         time.strftime("%Y-%m-%d"), chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS),
     )  # fmt: skip
     measure(report, chosen)
