@@ -6,12 +6,14 @@ import keyword
 import re
 from collections.abc import Callable
 
+from staticgrad.codegen.block import block
 from staticgrad.codegen.emit import Generated, emit
 from staticgrad.codegen.fuse import contract, fuse
 from staticgrad.codegen.header import header
 from staticgrad.codegen.outline import outline
 from staticgrad.codegen.plan import plan
 from staticgrad.codegen.program import Program
+from staticgrad.codegen.recompute import recompute
 from staticgrad.codegen.roll import roll
 from staticgrad.codegen.schedule import schedule
 from staticgrad.graph.dims import symbols_of
@@ -23,7 +25,9 @@ from staticgrad.show.names import Names, name_results
 #: after the graph passes (``staticgrad.rewrite.pipeline.GRAPH_PASSES``) and scheduling
 LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     fuse,  # merge loops that share data
+    recompute,  # what is cheap is computed in each loop that needs it
     contract,  # what lives within one step of a loop is not stored
+    block,  # a long axis that loops and products share is gone through in blocks of rows
     outline,  # loops that occur several times become functions
     roll,  # layers that repeat become a loop over layers
     plan,  # a place in the workspace for the rest
@@ -31,11 +35,13 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
 
 #: names that a user's variable must not shadow in generated code
 RESERVED = frozenset(
-    "range njit layer parameters constants workspace array_at view reshaped flat part update matmul "
-    "matmul_tn matmul_nt matmul_tt convolve convolve_transposed correlate plus times where maximum minimum absolute sign floor exp expm1 "
-    "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
-    "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 "
-    "isnan inf nan f32 f64 i64 i32 boolean end run np".split()
+    "range njit in_parallel layer first rows min parameters constants workspace array_at layer_at "
+    "view in_place_of distinct rows_of reshaped flat part update matmul matmul_tn matmul_nt "
+    "matmul_tt matmul_sum matmul_tn_sum matmul_nt_sum matmul_tt_sum convolve convolve_transposed "
+    "correlate plus times where maximum minimum absolute sign floor exp expm1 log log1p log2 sqrt "
+    "rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc lgamma digamma polygamma "
+    "sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 isnan inf nan f32 f64 i64 i32 "
+    "boolean end run np".split()
 )
 
 

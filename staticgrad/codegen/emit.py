@@ -17,6 +17,7 @@ from staticgrad.codegen.layout import (
 )
 from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
+    Blocked,
     Buffer,
     Call,
     ConvolutionCall,
@@ -101,21 +102,31 @@ class Emitter:
     def function(self) -> str:
         self._inputs()
         self._views()
+        self._sequence(self.program.items)
+        self.line("return 0")
+        return "\n".join(self.lines)
+
+    def _sequence(self, items: list[Any]) -> None:
+        """Items one after the other, under the headings of their sections."""
         section = ""
-        grouped = groups(self.program.items)
+        grouped = groups(items)
         for group, title in zip(grouped, sections([g[-1] for g in grouped]), strict=True):
             if title != section:
                 section = title
                 self.line()
-                self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT), "-"))
+                self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT) * self.depth, "-"))
             if isinstance(group[-1], Rolled):
                 self._rolled(group[-1])
+                continue
+            if isinstance(group[-1], Blocked):
+                for item in group[:-1]:
+                    self._item(item)
+                self._blocked(group[-1])
+                section = ""
                 continue
             self._comment(group[-1], list(statements(group)))
             for item in group:
                 self._item(item)
-        self.line("return 0")
-        return "\n".join(self.lines)
 
     def routine(self, routine: Routine) -> str:
         """A function of loops that occur several times, under names that fit all occurrences."""
@@ -171,6 +182,15 @@ class Emitter:
     def _views(self) -> None:
         """Arrays over the parameters' memory and over the workspace."""
         in_loops = self._seen_in_loops_only()
+        stacked = {
+            buffer for item in self.program.items if isinstance(item, Rolled)
+            for binding in item.bindings if binding.stack is not None
+            for buffer in binding.stack.buffers
+        }  # fmt: skip
+        for buffer in self.program.outputs:
+            if buffer.shape:
+                self.kernels.add("distinct")
+                self.line(f"{buffer.name} = distinct({buffer.name})")
         for table, buffers in (
             ("parameters", self.program.parameters),
             ("constants", self.program.constants),
@@ -178,9 +198,10 @@ class Emitter:
             for position, buffer in enumerate(buffers):
                 if buffer in in_loops:
                     continue
-                self.kernels.add("array_at")
+                function = "layer_at" if buffer in stacked else "array_at"
+                self.kernels.add(function)
                 self.line(
-                    f"{buffer.name} = array_at({table}[{position}], "
+                    f"{buffer.name} = {function}({table}[{position}], "
                     f"{format_shape(buffer.shape)}, {self._type(buffer)})"
                     f"{'[()]' if buffer.by_value else ''}"
                 )
@@ -209,11 +230,13 @@ class Emitter:
         self.line("# workspace, in multiples of a cache line")
         self.line("end = 0")
         for place in places:
-            for buffer in place.buffers:
-                self.line(
-                    f"{buffer.name} = view(workspace, end, "
-                    f"{format_shape(buffer.stored_shape)}, {self._type(buffer)})"
-                )
+            first, *later = place.buffers
+            described = f"{format_shape(first.stored_shape)}, {self._type(first)}"
+            self.line(f"{first.name} = view(workspace, end, {described})")
+            for buffer in later:
+                self.kernels.add("in_place_of")
+                described = f"{format_shape(buffer.stored_shape)}, {self._type(buffer)}"
+                self.line(f"{buffer.name} = in_place_of({first.name}, {described})")
             self.line(f"end += {place.rounded_size()}")
         self.line("if workspace.size < end:")
         self.line(f"{INDENT}return {NOT_READY}")
@@ -245,11 +268,11 @@ class Emitter:
             self._statement(item)
 
     def _call(self, call: Call) -> None:
-        kernel = "matmul" + {"": "", "tn": "_tn", "nt": "_nt", "tt": "_tt"}[
-            "" if not any(call.transpose) else "".join("nt"[flag] for flag in call.transpose)
-        ]
-        self.kernels.add(kernel)
+        kernel = call.kernel
         names = [buffer.name for buffer in (*call.operands, call.target)]
+        if call.adds:
+            names.append(call.adds)
+        self.kernels.add(kernel)
         if call.node.ndim == 3:
             self.kernels.add("part")
             names = [f"part({name}, i)" for name in names]
@@ -299,9 +322,9 @@ class Emitter:
                 self.line(f"{name} = part({stack.name}, {number})")
             else:
                 start = self.program.parameters.index(stack.buffers[0])
-                self.kernels.add("array_at")
+                self.kernels.add("layer_at")
                 self.line(
-                    f"{name} = array_at(parameters[{start} + {number}], "
+                    f"{name} = layer_at(parameters[{start} + {number}], "
                     f"{format_shape(binding.buffer.shape)}, {self._type(binding.buffer)})"
                 )
         with renamed(names):
@@ -311,6 +334,25 @@ class Emitter:
                     self._item(item)
         self.depth -= 1
         self.explained.update(s.node for s in statements(rolled))
+        self.previous_lone = False
+
+    def _blocked(self, blocked: Blocked) -> None:
+        """A loop over blocks of rows, the rows of each array under a name of their own."""
+        extent = format_dim(blocked.extent)
+        self.line()
+        self.line(f"for first in range(0, {extent}, {blocked.size}):")
+        self.depth += 1
+        count = str(blocked.size)
+        if not blocked.exact:
+            count = "rows"
+            self.line(f"rows = min({blocked.size}, {extent} - first)")
+        for buffer, view in blocked.views.items():
+            self.kernels.add("rows_of")
+            start = "0" if buffer in blocked.local else "first"
+            self.line(f"{view.name} = rows_of({buffer.name}, {start}, {count})")
+        with renamed({buffer: view.name for buffer, view in blocked.views.items()}):
+            self._sequence(blocked.items)
+        self.depth -= 1
         self.previous_lone = False
 
     def _invocation(self, invocation: Invocation) -> None:
@@ -440,6 +482,14 @@ def may_be_negative(dim: Any) -> bool:
     return not isinstance(dim, int) and not dim.is_nonnegative
 
 
+def module_of(kernel: str) -> str:
+    """Where a kernel lives."""
+    if kernel in CONVOLUTIONS:
+        return "kernels.convolution"
+    families = {"matmul": "kernels.gemm", "matvec": "kernels.gemv"}
+    return families.get(kernel[:6], "kernels.arrays")
+
+
 def emit(program: Program, name: str, header: str) -> Generated:
     """The module that computes ``program`` in a function called ``name``."""
     emitter = Emitter(program, name)
@@ -460,9 +510,7 @@ def emit(program: Program, name: str, header: str) -> Generated:
     imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
     imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
     for module, names in (
-        ("kernels.arrays", [n for n in kernels if not n.startswith(("matmul", *CONVOLUTIONS))]),
-        ("kernels.convolution", [name for name in kernels if name in CONVOLUTIONS]),
-        ("kernels.gemm", [name for name in kernels if name.startswith("matmul")]),
+        *((m, [k for k in kernels if module_of(k) == m]) for m in sorted({*map(module_of, kernels)})),
         ("vectormath", functions),
     ):
         if names:

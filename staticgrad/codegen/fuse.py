@@ -26,6 +26,10 @@ from staticgrad.codegen.program import (
 )
 from staticgrad.graph.dims import Shape
 
+#: what takes about as long as a product
+CHEAP_FUNCTIONS = frozenset(
+    ("where", "maximum", "minimum", "absolute", "sign", "floor", "isnan", "inf", "nan")
+)
 VARIABLES = ("i", "j", "k", "l", "m", "n")
 
 
@@ -125,7 +129,12 @@ class Placer:
         touched = {access.buffer.memory for s in group for access in s.accesses}
         for item in reversed(items):
             inside = self._inside(item)
-            if isinstance(item, Loop) and item.extent == extent and group[0].action != "check":
+            if (
+                isinstance(item, Loop)
+                and item.extent == extent
+                and group[0].action != "check"
+                and not (level and keeps_scalar(group, inside, level))
+            ):
                 # a scalar in common is no reason to share a loop
                 shares = any(
                     access.buffer.shape and access.buffer.memory in touched
@@ -141,6 +150,22 @@ class Placer:
             if any(depends(statement, other) for statement in group for other in inside):
                 return None
         return None
+
+
+def keeps_scalar(group: list[Any], inside: list[Any], level: int) -> bool:
+    """Whether a costly function would stand beside a deeper loop, and so be called for one element at
+    a time: only the innermost loops are vectorised."""
+
+    def costly(statement: Any) -> bool:
+        return len(statement.domain) == level + 1 and not statement.functions <= CHEAP_FUNCTIONS
+
+    def deep(statement: Any) -> bool:
+        return len(statement.domain) > level + 1
+
+    return any(
+        any(map(costly, one)) and any(map(deep, other))
+        for one, other in ((group, inside), (inside, group))
+    )
 
 
 def splits(group: list[Statement], level: int) -> bool:
@@ -197,6 +222,9 @@ def contract(program: Program) -> Program:
     walk(program.items, ())
     for buffer, places in uses.items():
         if buffer.kind != "workspace" or buffer.viewed:
+            continue
+        if buffer in program.repeated:
+            buffer.axes = ()
             continue
         common = places[0][2]
         for _, _, loops in places[1:]:

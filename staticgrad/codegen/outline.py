@@ -17,6 +17,7 @@ from typing import Any
 import sympy
 
 from staticgrad.codegen.program import (
+    Blocked,
     Buffer,
     Call,
     Invocation,
@@ -47,40 +48,47 @@ class Candidate:
 
 def outline(program: Program) -> Program:
     """Replace groups of items that occur at least twice by calls of one function."""
-    uses = _uses(program)
-    found = [_candidate(program, group, uses) for group in groups(program.items)]
+    blocks = [item for item in program.items if isinstance(item, Blocked)]
+    parts = [(group, {}) for group in groups(program.items) if group[-1] not in blocks]
+    parts += [(group, item.views) for item in blocks for group in groups(item.items)]
+    uses = _uses([group for group, _ in parts])
+    found: dict[int, Candidate] = {}
     counts: dict[Any, list[Candidate]] = {}
-    for candidate in found:
-        if isinstance(candidate, Candidate):
+    for group, views in parts:
+        candidate = _candidate(program, group, uses, views)
+        if candidate is not None:
+            found[id(group[-1])] = candidate
             for key in (candidate.flat, candidate.exact):
                 if key is not None:
                     counts.setdefault(key, []).append(candidate)
     taken = set(program.names.values()) | {buffer.name for buffer in program.buffers}
     routines: dict[Any, Routine] = {}
-    items: list[Any] = []
-    for group, candidate in zip(groups(program.items), found, strict=True):
-        if candidate is None:
-            items += group
-            continue
-        key = next(
-            (k for k in (candidate.flat, candidate.exact) if k is not None and len(counts[k]) > 1),
-            None,
-        )
-        if key is None:
-            items += group
-            continue
-        if key not in routines:
-            routines[key] = _routine(counts[key], key is candidate.flat, taken)
-        items.append(Invocation(routines[key], group, candidate.arguments, candidate.sizes))
-    program.items = items
+
+    def replaced(items: list[Any]) -> list[Any]:
+        result: list[Any] = []
+        for group in groups(items):
+            candidate = found.get(id(group[-1]))
+            keys = () if candidate is None else (candidate.flat, candidate.exact)
+            key = next((k for k in keys if k is not None and len(counts[k]) > 1), None)
+            if candidate is None or key is None:
+                result += group
+                continue
+            if key not in routines:
+                routines[key] = _routine(counts[key], key is candidate.flat, taken)
+            result.append(Invocation(routines[key], group, candidate.arguments, candidate.sizes))
+        return result
+
+    program.items = replaced(program.items)
+    for item in blocks:
+        item.items = replaced(item.items)
     program.routines = list(routines.values())
     return program
 
 
-def _uses(program: Program) -> dict[Buffer, set[int]]:
+def _uses(parts: list[list[Any]]) -> dict[Buffer, set[int]]:
     """For each local variable, the groups that touch it."""
     found: dict[Buffer, set[int]] = {}
-    for number, group in enumerate(groups(program.items)):
+    for number, group in enumerate(parts):
         for statement in statements(group):
             for access in statement.accesses:
                 if access.buffer.is_local:
@@ -89,7 +97,7 @@ def _uses(program: Program) -> dict[Buffer, set[int]]:
 
 
 def _candidate(
-    program: Program, group: list[Any], uses: dict[Buffer, set[int]]
+    program: Program, group: list[Any], uses: dict[Buffer, set[int]], views: dict[Buffer, Buffer]
 ) -> Candidate | None:
     members = list(statements(group))
     if not isinstance(group[-1], Loop) or any(
@@ -118,14 +126,16 @@ def _candidate(
     names |= {buffer: local[buffer.name] for buffer in internal}
     with renamed(names):
         lines = list(_lines(program, group))
-        flat_lines = _flat_lines(program, group)
-    kinds = tuple((str(b.dtype), None if is_scalar(b) else b.stored_shape) for b in ordered)
+        flat_lines = _flat_lines(program, group, views)
+    kinds = tuple(
+        (str(b.dtype), None if is_scalar(b) else views.get(b, b).stored_shape) for b in ordered
+    )
     flat = None
     if flat_lines is not None:
         flat = (tuple(flat_lines), tuple((kind, shape is None) for kind, shape in kinds))
     sizes = {
         symbol for item in _loops(group) for symbol in symbols_of((item.extent,))
-    } | {s for b in (*arguments, *internal) for s in symbols_of(b.shape)}  # fmt: skip
+    } | {s for b in (*arguments, *internal) for s in symbols_of(views.get(b, b).shape)}  # fmt: skip
     return Candidate(
         group, ordered, sorted(sizes, key=str), list(internal), (tuple(lines), kinds), flat
     )
@@ -188,7 +198,9 @@ def statement_text(
     return statement.action, statement.combine, target, value, running
 
 
-def _flat_lines(program: Program, group: list[Any]) -> list[Any] | None:
+def _flat_lines(
+    program: Program, group: list[Any], views: dict[Buffer, Buffer]
+) -> list[Any] | None:
     """The same for loops that run over all arrays from their first element to their last."""
     if len(group) > 1:
         return None
@@ -206,7 +218,8 @@ def _flat_lines(program: Program, group: list[Any]) -> list[Any] | None:
         for access in statement.accesses:
             if access.buffer.kind == "token" or is_scalar(access.buffer):
                 continue
-            if not _is_flat(statement, access.index, access.buffer, size):
+            shape = views.get(access.buffer, access.buffer).stored_shape
+            if not _is_flat(statement, access.index, access.buffer, shape, size):
                 return None
     unknown = [
         tuple(sympy.Symbol(f"axis_{axis}_") for axis in range(len(statement.domain)))
@@ -219,13 +232,15 @@ def _flat_lines(program: Program, group: list[Any]) -> list[Any] | None:
     return None if any("axis_" in text for line in lines for text in line) else lines
 
 
-def _is_flat(statement: Statement, index: Any, buffer: Buffer, size: Dim) -> bool:
+def _is_flat(
+    statement: Statement, index: Any, buffer: Buffer, shape: tuple[Dim, ...], size: Dim
+) -> bool:
     """Whether the element that a step of the loops touches is the one with the step's number."""
-    if index is None or canonical(product(buffer.stored_shape) - size) != 0:
+    if index is None or canonical(product(shape) - size) != 0:
         return False
     return bool(
         canonical(
-            _number(tuple(index[axis] for axis in buffer.axes), buffer.stored_shape)
+            _number(tuple(index[axis] for axis in buffer.axes), shape)
             - _number(statement.own, statement.domain)
         )
         == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from staticgrad.codegen.program import Buffer, Program, statements
+from staticgrad.codegen.program import Blocked, Buffer, Program, statements
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
 #: places start at multiples of a cache line, which is also the widest vector
@@ -29,15 +31,30 @@ class Place:
 
 
 def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
-    """For each stored workspace buffer the first and last top-level item that touches it."""
+    """For each stored workspace buffer the first and last item that touches it. What lives within a
+    block of rows does so from item to item; all else that a block touches, throughout the block."""
     spans: dict[Buffer, tuple[int, int]] = {}
-    for position, item in enumerate(program.items):
+
+    def touch(item: Any, first: int, last: int, which: Callable[[Buffer], bool]) -> None:
         for statement in statements(item):
             for access in statement.accesses:
                 buffer = access.buffer.memory
-                if buffer.kind == "workspace" and not buffer.is_local:
-                    first, _ = spans.get(buffer, (position, position))
-                    spans[buffer] = (first, position)
+                if buffer.kind == "workspace" and not buffer.is_local and which(buffer):
+                    known = spans.get(buffer, (first, last))
+                    spans[buffer] = (min(known[0], first), max(known[1], last))
+
+    position = 0
+    for item in program.items:
+        if isinstance(item, Blocked):
+            local = {buffer.memory for buffer in item.local}
+            end = position + len(item.items) - 1
+            touch(item, position, end, lambda buffer, local=local: buffer not in local)
+            for inner in item.items:
+                touch(inner, position, position, lambda buffer, local=local: buffer in local)
+                position += 1
+        else:
+            touch(item, position, position, lambda buffer: True)
+            position += 1
     return spans
 
 

@@ -99,6 +99,8 @@ class Statement:
     own: tuple[sympy.Symbol, ...] = ()
     variables: tuple[sympy.Symbol, ...] = ()
     accesses: list[Access] = field(default_factory=list)
+    #: the scalar functions that its value calls
+    functions: set[str] = field(default_factory=set)
     check: int = 0
 
     def __post_init__(self) -> None:
@@ -114,11 +116,24 @@ class Call:
     operands: tuple[Buffer, ...]
     transpose: tuple[bool, bool]
     section: str
+    #: within a block of rows: when the product is added to what the target holds
+    adds: str = ""
     accesses: list[Access] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.accesses = [Access(buffer, None, False) for buffer in self.operands]
         self.accesses.append(Access(self.target, None, True))
+
+    @property
+    def kernel(self) -> str:
+        """The function that computes the product."""
+        if self.node.ndim == 2 and self.node.shape[1] == 1 and not self.transpose[1]:
+            name = "matvec_t" if self.transpose[0] else "matvec"
+        elif any(self.transpose):
+            name = "matmul_" + "".join("nt"[flag] for flag in self.transpose)
+        else:
+            name = "matmul"
+        return f"{name}_sum" if self.adds else name
 
 
 @dataclass(eq=False)
@@ -206,12 +221,25 @@ class Rolled:
     bindings: list[Binding]
 
 
+@dataclass(eq=False)
+class Blocked:
+    """A loop over blocks of rows of a long axis; ``exact`` if all are of one size. ``views`` are what
+    the rows of a buffer are called within; ``local`` are the buffers that hold one block only."""
+
+    items: list[Any]
+    extent: Dim
+    size: int
+    exact: bool
+    views: dict[Buffer, Buffer] = field(default_factory=dict)
+    local: set[Buffer] = field(default_factory=set)
+
+
 def statements(items: list[Any] | Any) -> Iterator[Any]:
     """All statements and calls below ``items``, in order."""
     for item in items if isinstance(items, list) else [items]:
         if isinstance(item, Loop):
             yield from statements(item.body)
-        elif isinstance(item, Invocation):
+        elif isinstance(item, Invocation | Blocked):
             yield from statements(item.items)
         elif isinstance(item, Rolled):
             for turn in item.turns:
@@ -235,6 +263,8 @@ class Program:
     #: the workspace's places in order, and its bytes in Python syntax over the named dimensions
     places: list[Any] = field(default_factory=list)
     workspace: str = "0"
+    #: buffers that each loop computes for itself
+    repeated: set[Buffer] = field(default_factory=set)
     #: functions of loops that occur several times
     routines: list[Routine] = field(default_factory=list)
 

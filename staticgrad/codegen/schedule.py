@@ -173,6 +173,7 @@ class Scheduler:
         statement.value(reader, statement.own)
         index = statement.index(reader, statement.own)
         statement.accesses = list(reader.accesses)
+        statement.functions = set(reader.functions)
         if statement.target is not None:
             written = None if statement.action == "scatter" else index
             statement.accesses.append(Access(statement.target, written, True))

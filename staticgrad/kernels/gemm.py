@@ -54,6 +54,34 @@ class Vectors:
         pointer = vector.type.as_pointer()
         builder.store(vector, builder.bitcast(address, pointer), align=self.bits // 8)
 
+    def lanes_below(self, builder, count):
+        """The mask of the first ``count`` lanes."""
+        narrow = builder.trunc(count, LANE)
+        kind = ir.VectorType(LANE, self.lanes)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), narrow, LANE(0))
+        limit = self.shuffle(builder, first, ir.Constant(kind, ir.Undefined), [0] * self.lanes)
+        return builder.icmp_signed("<", ir.Constant(kind, list(range(self.lanes))), limit)
+
+    def load_some(self, builder, address, mask):
+        """A vector with zeros in the lanes that the mask leaves out, which are not read."""
+        if mask is None:
+            return self.load(builder, address)
+        pointer = builder.bitcast(address, self.type.as_pointer())
+        kind = ir.FunctionType(self.type, [pointer.type, LANE, mask.type, self.type])
+        name = f"llvm.masked.load.v{self.lanes}f{self.bits}.p0"
+        routine = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(routine, [pointer, LANE(self.bits // 8), mask, self.zero])
+
+    def store_some(self, builder, vector, address, mask):
+        if mask is None:
+            self.store(builder, vector, address)
+            return
+        pointer = builder.bitcast(address, self.type.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [self.type, pointer.type, LANE, mask.type])
+        name = f"llvm.masked.store.v{self.lanes}f{self.bits}.p0"
+        routine = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(routine, [vector, pointer, LANE(self.bits // 8), mask])
+
     def spread(self, builder, scalar):
         """A vector of copies of ``scalar``."""
         first = builder.insert_element(self.undefined, scalar, LANE(0))
@@ -108,17 +136,18 @@ def larger(builder, a, b):
 
 
 def block_function(module, number, height, vectors):
-    """(a, a's steps along rows and columns, panel, its row step, c, its row step, depth, rows,
+    """(a, a's steps along rows and columns, panel, its row step, c, its row step, depth, rows, columns,
     accumulate): up to ``height`` rows of ``a`` times ``vectors`` vectors of a panel into c. Rows beyond
-    the last are copies of it."""
+    the last are copies of it; columns beyond the last are not stored."""
     kit = Vectors(number)
     made, builder = function(
         module, f"staticgrad_block_{height}x{vectors}_f{kit.bits}",
-        [kit.pointer, INDEX, INDEX, kit.pointer, INDEX, kit.pointer, INDEX, INDEX, INDEX, FLAG],
+        [kit.pointer, INDEX, INDEX, kit.pointer, INDEX, kit.pointer, INDEX, INDEX, INDEX, INDEX,
+         FLAG],
     )  # fmt: skip
     if builder is None:
         return made
-    a, row_step, column_step, panel, panel_step, c, c_step, depth, rows, accumulate = made.args
+    a, row_step, column_step, panel, panel_step, c, c_step, depth, rows, columns, accumulate = made.args
     last = builder.sub(rows, INDEX(1))
     numbers = [smaller(builder, INDEX(i), last) for i in range(height)]
     starts = [builder.gep(a, [builder.mul(row_step, i)]) for i in numbers]
@@ -127,11 +156,11 @@ def block_function(module, number, height, vectors):
     builder.position_at_end(loop)
     k, offset, place = (builder.phi(kind) for kind in (INDEX, INDEX, kit.pointer))
     totals = [[builder.phi(kit.type) for _ in range(vectors)] for _ in range(height)]
-    columns = [kit.load(builder, builder.gep(place, [INDEX(v * kit.lanes)])) for v in range(vectors)]
+    operands = [kit.load(builder, builder.gep(place, [INDEX(v * kit.lanes)])) for v in range(vectors)]
     sums = []
     for start, row in zip(starts, totals, strict=True):
         element = kit.spread(builder, builder.load(builder.gep(start, [offset])))
-        pairs = zip(columns, row, strict=True)
+        pairs = zip(operands, row, strict=True)
         sums.append([kit.multiply_add(builder, element, column, total) for column, total in pairs])
     following = (
         builder.add(k, INDEX(1)), builder.add(offset, column_step),
@@ -152,19 +181,34 @@ def block_function(module, number, height, vectors):
          for v in range(vectors)]
         for i in numbers
     ]  # fmt: skip
+    full = builder.icmp_signed(">=", columns, INDEX(vectors * kit.lanes))
+    with builder.if_else(full) as (whole, part):
+        with whole:
+            store_rows(builder, kit, targets, sums, accumulate, [None] * vectors)
+        with part:
+            masks = [kit.lanes_below(builder, builder.sub(columns, INDEX(v * kit.lanes)))
+                     for v in range(vectors)]  # fmt: skip
+            store_rows(builder, kit, targets, sums, accumulate, masks)
+    builder.ret_void()
+    return made
+
+
+def store_rows(builder, kit, targets, sums, accumulate, masks):
+    """Store vectors, or add them to what is there, in the lanes that the masks leave."""
     with builder.if_else(accumulate) as (adding, storing):
         with adding:
             # all are read before the first is written: copies of the last row are added once
-            old = [[kit.load(builder, target) for target in row] for row in targets]
+            old = [
+                [kit.load_some(builder, t, m) for t, m in zip(row, masks, strict=True)]
+                for row in targets
+            ]
             for row, old_row, new_row in zip(targets, old, sums, strict=True):
-                for target, one, other in zip(row, old_row, new_row, strict=True):
-                    kit.store(builder, builder.fadd(one, other), target)
+                for target, one, other, mask in zip(row, old_row, new_row, masks, strict=True):
+                    kit.store_some(builder, builder.fadd(one, other), target, mask)
         with storing:
             for row, new_row in zip(targets, sums, strict=True):
-                for target, new in zip(row, new_row, strict=True):
-                    kit.store(builder, new, target)
-    builder.ret_void()
-    return made
+                for target, new, mask in zip(row, new_row, masks, strict=True):
+                    kit.store_some(builder, new, target, mask)
 
 
 def pack_function(module, number):
@@ -300,9 +344,6 @@ def blocks_function(module, number):
     a, a_row, a_column, panels, panel_step, next_panel, c, c_step = made.args[:8]
     depth, rows, columns, accumulate = made.args[8:]
     zero, width = INDEX(0), INDEX(kit.width)
-    corner = builder.alloca(ir.ArrayType(number, ROWS * kit.width))
-    corner.align = VECTOR_BYTES
-    corner = builder.gep(corner, [zero, zero])
     with (
         cgutils.for_range_slice(builder, zero, rows, INDEX(ROWS)) as (i, _),
         cgutils.for_range_slice(builder, zero, columns, width) as (j, _),
@@ -310,17 +351,11 @@ def blocks_function(module, number):
         height = smaller(builder, INDEX(ROWS), builder.sub(rows, i))
         part = smaller(builder, width, builder.sub(columns, j))
         is_narrow = builder.icmp_signed("<=", part, INDEX(kit.lanes))
-        exact = builder.or_(
-            builder.icmp_signed("==", part, width),
-            builder.icmp_signed("==", part, INDEX(kit.lanes)),
-        )
         start = builder.gep(a, [builder.mul(i, a_row)])
         panel = builder.gep(panels, [builder.mul(builder.sdiv(j, width), next_panel)])
         target = builder.gep(c, [builder.add(builder.mul(i, c_step), j)])
-        place = builder.select(exact, target, corner)
-        step = builder.select(exact, c_step, width)
-        flag = builder.and_(accumulate, exact)
-        operands = [start, a_row, a_column, panel, panel_step, place, step, depth, height, flag]
+        operands = [start, a_row, a_column, panel, panel_step, target, c_step, depth, height, part]
+        operands.append(accumulate)
         with builder.if_else(builder.icmp_signed("<=", height, INDEX(2))) as (low, high):
             for branch, tall in ((low, 2), (high, ROWS)):
                 with branch, builder.if_else(is_narrow) as (narrow, wide):
@@ -328,51 +363,56 @@ def blocks_function(module, number):
                         builder.call(blocks[tall, 1], operands)
                     with wide:
                         builder.call(blocks[tall, 2], operands)
-        # a block that is not full is computed aside, and copied
-        with builder.if_then(builder.not_(exact)):
-            copy_corner(builder, corner, width, target, c_step, height, part, accumulate)
     builder.ret_void()
     return made
 
 
-def copy_corner(builder, corner, corner_step, target, step, rows, columns, accumulate):
-    with cgutils.for_range(builder, rows) as down, cgutils.for_range(builder, columns) as across:
-        i, j = down.index, across.index
-        source = builder.gep(corner, [builder.add(builder.mul(i, corner_step), j)])
-        place = builder.gep(target, [builder.add(builder.mul(i, step), j)])
-        new = builder.load(source)
-        old = builder.load(place)
-        builder.store(builder.select(accumulate, builder.fadd(old, new), new), place)
-
-
-def gemm(transpose_a, transpose_b, accumulate=False):
+def gemm(transpose_a, transpose_b):
     """An intrinsic ``(a, b, out)`` that stores the product of two matrices, each as it lies or
-    transposed, or adds it to ``out``."""
+    transposed."""
 
     def typed(typing_context, a, b, out):
-        for array in (a, b, out):
-            if not (isinstance(array, types.Array) and array.ndim == 2 and array.layout == "C"):
-                raise TypingError(f"matmul takes C-contiguous matrices, not {array}")
-        if not (a.dtype == b.dtype == out.dtype and out.dtype in (types.float32, types.float64)):
-            raise TypingError(f"matmul takes floats of one type, not {a}, {b} and {out}")
-
-        def generate(context, builder, signature, arguments):
-            a, b, out = (
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip(signature.args, arguments, strict=True)
-            )
-            number = context.get_data_type(signature.args[2].dtype)
-            steps = [steps_of(builder, a, transpose_a), steps_of(builder, b, transpose_b)]
-            rows, columns = cgutils.unpack_tuple(builder, out.shape)
-            depth = cgutils.unpack_tuple(builder, a.shape)[0 if transpose_a else 1]
-            operands = [a.data, *steps[0], b.data, *steps[1], out.data, columns, rows, columns, depth]
-            routine = product_function(builder.module, number)
-            builder.call(routine, [*operands, FLAG(accumulate)])
-            return context.get_dummy_value()
-
-        return types.void(a, b, out), generate
+        return product_type(transpose_a, transpose_b, a, b, out)
 
     return typed
+
+
+def gemm_sum(transpose_a, transpose_b):
+    """An intrinsic ``(a, b, out, adds)`` that stores the product, or adds it to ``out``."""
+
+    def typed(typing_context, a, b, out, adds):
+        if not isinstance(adds, types.Boolean):
+            raise TypingError(f"whether to add is a boolean, not {adds}")
+        return product_type(transpose_a, transpose_b, a, b, out, adds)
+
+    return typed
+
+
+def product_type(transpose_a, transpose_b, a, b, out, *adds):
+    """The signature of a product, and how its call is written."""
+    for array in (a, b, out):
+        if not (isinstance(array, types.Array) and array.ndim == 2 and array.layout == "C"):
+            raise TypingError(f"matmul takes C-contiguous matrices, not {array}")
+    if not (a.dtype == b.dtype == out.dtype and out.dtype in (types.float32, types.float64)):
+        raise TypingError(f"matmul takes floats of one type, not {a}, {b} and {out}")
+
+    def generate(context, builder, signature, arguments):
+        a, b, out = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
+        )
+        number = context.get_data_type(signature.args[2].dtype)
+        steps = [steps_of(builder, a, transpose_a), steps_of(builder, b, transpose_b)]
+        rows, columns = cgutils.unpack_tuple(builder, out.shape)
+        depth = cgutils.unpack_tuple(builder, a.shape)[0 if transpose_a else 1]
+        operands = [a.data, *steps[0], b.data, *steps[1], out.data, columns, rows, columns, depth]
+        adds = FLAG(0)
+        if len(arguments) > 3:
+            adds = context.cast(builder, arguments[3], signature.args[3], types.boolean)
+        builder.call(product_function(builder.module, number), [*operands, adds])
+        return context.get_dummy_value()
+
+    return types.void(a, b, out, *adds), generate
 
 
 def steps_of(builder, matrix, transposed):
@@ -388,3 +428,8 @@ matmul_tn = intrinsic(gemm(True, False))
 matmul_nt = intrinsic(gemm(False, True))
 #: ``a.T @ b.T``
 matmul_tt = intrinsic(gemm(True, True))
+#: the same, added to what ``out`` holds if the fourth argument says so
+matmul_sum = intrinsic(gemm_sum(False, False))
+matmul_tn_sum = intrinsic(gemm_sum(True, False))
+matmul_nt_sum = intrinsic(gemm_sum(False, True))
+matmul_tt_sum = intrinsic(gemm_sum(True, True))

@@ -247,9 +247,13 @@ def chain(adjoint: Node, derivative: Any, environment: Mapping[Any, Any]) -> Nod
     return FUNCTIONS["multiply"](adjoint, translate(derivative, environment, adjoint))
 
 
+#: ops whose elements are all elements of their input
+MOVEMENT = frozenset(("broadcast_to", "permute_dims", "reshape", "slice", "windows"))
+
+
 def scalar_value(node: Node) -> Any:
     """The number that every element of ``node`` is known to be, or None."""
-    while node.op.name == "broadcast_to":
+    while node.op.name in MOVEMENT:
         node = node.inputs[0]
     if node.op.name == "constant" and node.attrs["value"].size == 1:
         return node.attrs["value"].reshape(())[()]

@@ -19,6 +19,8 @@ from staticgrad.ops.table import register
 
 #: below this many multiplications (m n k) a kernel's overhead is more than the product
 SMALLEST_PRODUCT = 512
+#: of a matrix whose product with a vector has a kernel of its own; other such products are loops
+FEWEST_ROWS, MOST_COLUMNS = 256, 64
 
 
 class Gemm(Op):
@@ -69,6 +71,8 @@ def lower_contraction(node: Node) -> Node:
         return _as_loops(a, b, left, right, out, dims)
     # C = A B or, where the result has its columns first, C = B A with both transposed
     swapped = bool(rows and columns) and out.index(columns[0]) < out.index(rows[0])
+    # a vector stands on the right
+    swapped = swapped or (not rows and bool(columns))
     if swapped:
         a, b, left, right, rows, columns = b, a, right, left, columns, rows
     first, transpose_a = _operand(a, left, batch, rows, inner, dims)
@@ -97,13 +101,26 @@ def _pays(
         return False
     sizes = [_size(letters, dims) for letters in (rows, columns, inner)]
     if any(size in (0, 1) for size in sizes):
-        return False
+        return not batch and _is_tall(node, sizes)
     known = [size for size in sizes if isinstance(size, int)]
     volume = product(known)
     if isinstance(volume, int) and len(known) == 3:
         return volume > SMALLEST_PRODUCT
     # with a named dimension, count on a typical batch of 32
     return isinstance(volume, int) and volume * 32 ** (3 - len(known)) > SMALLEST_PRODUCT
+
+
+def _is_tall(node: Node, sizes: Sequence[Dim]) -> bool:
+    """Whether this is a matrix with many rows and few columns times a vector: the vector may stand on
+    either side."""
+    matrix = next((k for k in (0, 1) if node.inputs[k].ndim == 2), None)
+    if matrix is None or sorted(source.ndim for source in node.inputs) != [1, 2]:
+        return False
+    long, short = node.inputs[matrix].shape
+    return (
+        isinstance(long, int) and isinstance(short, int)
+        and long >= FEWEST_ROWS and 1 < short <= MOST_COLUMNS
+    )  # fmt: skip
 
 
 def _operand(

@@ -9,7 +9,8 @@ from staticgrad.graph.node import Node, adjoint_context
 from staticgrad.graph.traverse import inherit, interning_key, transform
 from staticgrad.ops import scalar
 from staticgrad.ops.composite import Composite
-from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.convert import broadcast
+from staticgrad.ops.elementwise import Elementwise, scalar_value
 from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
 from staticgrad.rewrite.gemm import lower_contraction
 from staticgrad.rewrite.graph import Graph
@@ -52,8 +53,11 @@ def fold_constants(graph: Graph) -> Graph:
             return node
         if node.op.name in ("broadcast_to", "gather", "scatter_add"):
             return node
-        if all(source.op.name == "broadcast_to" for source in node.inputs):
-            return node
+        numbers = [scalar_value(source) for source in node.inputs]
+        if isinstance(node.op, Elementwise) and not any(number is None for number in numbers):
+            with np.errstate(all="ignore"):
+                value = node.op.execute([np.asarray(number) for number in numbers], node.attrs)
+            return broadcast(constant(np.asarray(value, dtype=node.dtype)), node.shape)
         if any(not isinstance(dim, int) for dim in node.shape):
             return node
         if int(np.prod(node.shape)) > LARGEST_FOLDED:
