@@ -51,6 +51,7 @@ class Placer:
         self.variables = variables
         self.items: list[Any] = []
         self.contents: dict[int, list[Any]] = {}
+        self.touched: dict[int, tuple[set[Buffer], set[Buffer]]] = {}
 
     def place(self, group: list[Any]) -> None:
         if not isinstance(group[0], Statement):
@@ -69,6 +70,22 @@ class Placer:
     def _inside(self, item: Any) -> list[Any]:
         """The statements inside an item."""
         return self.contents[id(item)] if isinstance(item, Loop) else [item]
+
+    def _depends(self, first: Any, second: Any) -> bool:
+        """Whether one writes what the other touches."""
+        (all_first, written_first), (all_second, written_second) = map(self._memory, (first, second))
+        return not (
+            written_first.isdisjoint(all_second) and all_first.isdisjoint(written_second)
+        )
+
+    def _memory(self, item: Any) -> tuple[set[Buffer], set[Buffer]]:
+        """The memory that an item touches, and what of it it writes."""
+        if id(item) not in self.touched:
+            self.touched[id(item)] = (
+                {access.buffer.memory for access in item.accesses},
+                {access.buffer.memory for access in item.accesses if access.writes},
+            )
+        return self.touched[id(item)]
 
     def _insert(self, items: list[Any], group: list[Statement], level: int) -> None:
         extents = {s.domain[level] if level < len(s.domain) else None for s in group}
@@ -91,7 +108,8 @@ class Placer:
         loops it would keep apart."""
         position = len(items)
         while position and not any(
-            depends(statement, other) or (statement.section == "update") > (other.section == "update")
+            self._depends(statement, other)
+            or (statement.section == "update") > (other.section == "update")
             for other in self._inside(items[position - 1])
         ):
             position -= 1
@@ -147,7 +165,7 @@ class Placer:
                     for other in inside
                 ):
                     return item
-            if any(depends(statement, other) for statement in group for other in inside):
+            if any(self._depends(statement, other) for statement in group for other in inside):
                 return None
         return None
 
@@ -185,10 +203,6 @@ def conflicts(first: Any, second: Any) -> list[tuple[Access, Access]]:
         for two in second.accesses
         if one.buffer.memory is two.buffer.memory and (one.writes or two.writes)
     ]
-
-
-def depends(first: Any, second: Any) -> bool:
-    return bool(conflicts(first, second))
 
 
 def may_share_step(statement: Any, other: Any, level: int) -> bool:

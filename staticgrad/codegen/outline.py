@@ -51,11 +51,12 @@ def outline(program: Program) -> Program:
     blocks = [item for item in program.items if isinstance(item, Blocked)]
     parts = [(group, {}) for group in groups(program.items) if group[-1] not in blocks]
     parts += [(group, item.views) for item in blocks for group in groups(item.items)]
+    readers = program.readers
     uses = _uses([group for group, _ in parts])
     found: dict[int, Candidate] = {}
     counts: dict[Any, list[Candidate]] = {}
     for group, views in parts:
-        candidate = _candidate(program, group, uses, views)
+        candidate = _candidate(readers, group, uses, views)
         if candidate is not None:
             found[id(group[-1])] = candidate
             for key in (candidate.flat, candidate.exact):
@@ -97,7 +98,10 @@ def _uses(parts: list[list[Any]]) -> dict[Buffer, set[int]]:
 
 
 def _candidate(
-    program: Program, group: list[Any], uses: dict[Buffer, set[int]], views: dict[Buffer, Buffer]
+    readers: dict[Node, Buffer],
+    group: list[Any],
+    uses: dict[Buffer, set[int]],
+    views: dict[Buffer, Buffer],
 ) -> Candidate | None:
     members = list(statements(group))
     if not isinstance(group[-1], Loop) or any(
@@ -125,8 +129,8 @@ def _candidate(
     local = {name: f"l{number}" for number, name in enumerate(dict.fromkeys(b.name for b in internal))}
     names |= {buffer: local[buffer.name] for buffer in internal}
     with renamed(names):
-        lines = list(_lines(program, group))
-        flat_lines = _flat_lines(program, group, views)
+        lines = list(_lines(readers, group))
+        flat_lines = _flat_lines(readers, group, views)
     kinds = tuple(
         (str(b.dtype), None if is_scalar(b) else views.get(b, b).stored_shape) for b in ordered
     )
@@ -172,15 +176,15 @@ def _loops(items: list[Any]) -> Iterator[Loop]:
             yield from _loops(item.body)
 
 
-def _lines(program: Program, items: list[Any]) -> Iterator[Any]:
+def _lines(readers: dict[Node, Buffer], items: list[Any]) -> Iterator[Any]:
     """What the items read like, up to layout."""
     for item in items:
         if isinstance(item, Loop):
             yield ("for", str(item.variable), item.extent)
-            yield from _lines(program, item.body)
+            yield from _lines(readers, item.body)
             yield "end"
         else:
-            yield statement_text(program.readers, item, item.variables)
+            yield statement_text(readers, item, item.variables)
 
 
 def statement_text(
@@ -199,7 +203,7 @@ def statement_text(
 
 
 def _flat_lines(
-    program: Program, group: list[Any], views: dict[Buffer, Buffer]
+    readers: dict[Node, Buffer], group: list[Any], views: dict[Buffer, Buffer]
 ) -> list[Any] | None:
     """The same for loops that run over all arrays from their first element to their last."""
     if len(group) > 1:
@@ -226,7 +230,7 @@ def _flat_lines(
         for statement in body
     ]
     lines = [
-        statement_text(program.readers, statement, variables, "i")
+        statement_text(readers, statement, variables, "i")
         for statement, variables in zip(body, unknown, strict=True)
     ]
     return None if any("axis_" in text for line in lines for text in line) else lines

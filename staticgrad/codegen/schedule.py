@@ -325,15 +325,20 @@ class Scheduler:
         that would disturb another update is computed beside its parameter, and copied at the end."""
         direct: list[tuple[Parameter, Node, Any]] = []
         copies: list[tuple[Parameter, Node, Any]] = []
+        # the memory that the updates after each one read
+        later: list[set[Buffer]] = [set()]
+        for _, value in reversed(self.graph.updates):
+            later.append(later[-1] | {access.buffer.memory for access in self._probe(value)})
+        later.reverse()
         for position, (parameter, value) in enumerate(self.graph.updates):
             if value is parameter:
                 continue
             if value in self.buffers and self.buffers[value].kind != "parameter":
                 copies.append((parameter, value, self._reading(value)))
                 continue
-            later = [other for _, other in self.graph.updates[position + 1 :]]
             write = self._reading(value) if value in self.buffers else self._computing(value)
-            if self._in_place(parameter, write, value.ndim, later):
+            memory = self.buffers[parameter].memory
+            if memory not in later[position + 1] and self._in_place(memory, write, value.ndim):
                 direct.append((parameter, value, write))
             else:
                 beside = self._buffer(f"new_{self.names[parameter]}", value, "workspace")
@@ -345,24 +350,22 @@ class Scheduler:
     def _copying(self, buffer: Buffer) -> Any:
         return lambda reader, own: reader.read_buffer(buffer, own)
 
-    def _in_place(self, parameter: Node, write: Any, rank: int, later: list[Node]) -> bool:
-        """Whether each new element needs, of the parameter, its old self alone, and no later update
-        needs the old value."""
-        memory = self.buffers[parameter].memory
+    def _probe(self, node: Node) -> list[Access]:
+        """What is read for an element of a node."""
+        reader = ElementReader(self.buffers)
+        reader.read(node, tuple(sympy.Dummy(f"i{axis}") for axis in range(node.ndim)))
+        return reader.accesses
+
+    def _in_place(self, memory: Buffer, write: Any, rank: int) -> bool:
+        """Whether each new element needs, of the parameter's memory, its old self alone."""
         own = tuple(sympy.Dummy(f"i{axis}", integer=True) for axis in range(rank))
         reader = ElementReader(self.buffers)
         write(reader, own)
-        for access in reader.accesses:
-            if access.buffer.memory is memory and (
-                access.buffer is not memory or access.index != own
-            ):
-                return False
-        for other in later:
-            probe = ElementReader(self.buffers)
-            probe.read(other, tuple(sympy.Dummy(f"i{axis}") for axis in range(other.ndim)))
-            if any(access.buffer.memory is memory for access in probe.accesses):
-                return False
-        return True
+        return not any(
+            access.buffer.memory is memory
+            and (access.buffer is not memory or access.index != own)
+            for access in reader.accesses
+        )
 
 
 class BoundsCheck:
