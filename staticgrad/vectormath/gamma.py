@@ -9,7 +9,6 @@ Chebyshev nodes, with mpmath).
 
 import math
 
-from llvmlite import ir
 from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
@@ -24,8 +23,10 @@ from staticgrad.vectormath.straightline import (
     elementary,
     fma,
     magnitude,
+    narrowed,
     polynomial,
     select,
+    widened,
 )  # fmt: skip
 from staticgrad.vectormath.trigonometric import sine_and_cosine
 
@@ -88,18 +89,6 @@ BERNOULLI = (
 )  # fmt: skip
 # how far polygamma's recurrence goes up
 STEPS_UP = 10
-
-
-def widened(x):
-    if x.bits == 64:
-        return x
-    return Value(x.builder, x.builder.fpext(x.value, ir.DoubleType()))
-
-
-def narrowed(value, like):
-    if like.bits == 64:
-        return value
-    return Value(value.builder, value.builder.fptrunc(value.value, like.type))
 
 
 def nearest_integer(x):

@@ -165,6 +165,20 @@ def as_float(bits):
     return Value(bits.builder, bits.builder.bitcast(bits.value, kind))
 
 
+def widened(x):
+    """A float as float64."""
+    if x.bits == 64:
+        return x
+    return Value(x.builder, x.builder.fpext(x.value, ir.DoubleType()))
+
+
+def narrowed(value, like):
+    """A float64 rounded to the type of ``like``."""
+    if like.bits == 64:
+        return value
+    return Value(value.builder, value.builder.fptrunc(value.value, like.type))
+
+
 def magnitude(x):
     return call("llvm.fabs", x)
 

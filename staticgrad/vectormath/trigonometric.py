@@ -242,28 +242,27 @@ def atan2(y, x):
     return select((x != x) | (y != y), x + y, copy_sign(angle, y))
 
 
-def small_asin(x):
-    square = x * x
-    return polynomial(square, ASIN[x.bits]) * (square * x)
-
-
-def halved(size):
-    """asin(a) = pi/2 - 2 asin(s): ``s = sqrt((1 - a) / 2)``, what its rounding left out, and asin(s)
-    without s itself."""
-    half = (1.0 - size) * 0.5
-    root = call("llvm.sqrt", half)
-    lost = fma(-root, root, half) / (root + root)
-    return root, select(half > 0.0, lost, 0.0), small_asin(root)
+def asin_parts(size):
+    """asin(a) = pi/2 - 2 asin(s) with ``s = sqrt((1 - a) / 2)``, where ``a`` is above 1/2: whether it
+    is, the smaller argument, what the root's rounding left out of it, and its asin without itself."""
+    large = size > 0.5
+    square = select(large, (1.0 - size) * 0.5, size * size)
+    root = call("llvm.sqrt", square)
+    lost = fma(-root, root, square) / (root + root)
+    lost = select(square > 0.0, lost, 0.0)
+    tail = polynomial(square, ASIN[size.bits]) * square
+    base = select(large, root, size)
+    return large, base, lost, tail * base
 
 
 @elementary
 def asin(x):
-    """The inverse sine within 1.5 ULP; NaN beyond 1."""
+    """The inverse sine within 1.6 ULP; NaN beyond 1."""
     size = magnitude(x)
     high, low, _ = HALF_PI[x.bits]
-    root, lost, tail = halved(size)
-    large = high - (2.0 * root - (low - 2.0 * (lost + tail)))
-    return select(size < 0.5, x + small_asin(x), copy_sign(large, x))
+    large, base, lost, tail = asin_parts(size)
+    far = high - (2.0 * base - (low - 2.0 * (lost + tail)))
+    return copy_sign(select(large, far, base + tail), x)
 
 
 @elementary
@@ -271,7 +270,7 @@ def acos(x):
     """The inverse cosine within 1.2 ULP; NaN beyond 1."""
     size = magnitude(x)
     high, low, _ = HALF_PI[x.bits]
-    root, lost, tail = halved(size)
-    near = 2.0 * (root + (lost + tail))
-    large = select(x < 0.0, 2 * high - (near - 2 * low), near)
-    return select(size < 0.5, high - (x - (low - small_asin(x))), large)
+    large, base, lost, tail = asin_parts(size)
+    near = 2.0 * (base + (lost + tail))
+    far = select(x < 0.0, 2 * high - (near - 2 * low), near)
+    return select(large, far, high - (x - (low - copy_sign(tail, x))))
