@@ -1,15 +1,25 @@
 """The error function and its complement.
 
-For ``|x| < 1``, ``erf(x)`` is ``x`` times a polynomial in ``x**2``. Beyond, ``erfc(a)`` is
+For small ``|x|``, ``erf(x)`` is ``x`` times a polynomial in ``x**2``. Beyond, ``erfc(a)`` is
 ``exp(-a**2) g(t) / (1 + 2a)`` with ``t = (a - k) / (a + k)``, after Shepherd and Laframboise
-("Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981). The polynomials are near-minimax
-(interpolation at Chebyshev nodes).
+("Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981); float32's erf has 2 to the power of a
+polynomial instead. The polynomials are near-minimax (interpolation or least squares at Chebyshev
+nodes, with mpmath).
 """
 
 import math
 
-from staticgrad.vectormath.exponential import EXP_RANGE, power_of_two, reduce
+from staticgrad.vectormath.exponential import (
+    EXP_RANGE,
+    ROUNDER,
+    exp2_of_rest,
+    power_of_two,
+    reduce,
+)  # fmt: skip
+from staticgrad.vectormath.logarithm import FRACTION_BITS
 from staticgrad.vectormath.straightline import (
+    as_bits,
+    as_float,
     copy_sign,
     elementary,
     fma,
@@ -20,8 +30,8 @@ from staticgrad.vectormath.straightline import (
 
 # erf(x) / x in powers of x**2
 ERF = {
-    32: (1.1283791065216064, -0.3761262595653534, 0.11283594369888306, -0.02685421146452427,
-         0.005189087241888046, -0.000801686430349946, 7.875874871388078e-05),
+    32: (1.1283791065216064, -0.3761240839958191, 0.1128135696053505, -0.02675701677799225,
+         0.0049851564690470695, -0.0005970814963802695),
     64: (1.1283791670955126, -0.37612638903183543, 0.11283791670945006, -0.02686617064323777,
          0.0052239776071164225, -0.0008548325975389692, 0.00012055294904839707,
          -1.492473690741966e-05, 1.6447424703317362e-06, -1.6208483801871705e-07,
@@ -44,7 +54,14 @@ ERFC = {
          -1.799947545903142e-08, -1.4091982822555755e-08, 1.868487385473519e-09,
          1.263782858042137e-09),
 }  # fmt: skip
+# log2(erfc(a)) for a from 0.9 to 4, in float32
+ERFC_EXPONENT = (
+    -0.00023924547713249922, -1.6270735263824463, -0.9189473390579224, -0.15022233128547668,
+    0.03220556676387787, -0.004426282364875078, 0.0002864458947442472,
+)  # fmt: skip
 CENTRE = {32: 2.0, 64: 4.0}
+# erf is a polynomial up to here
+ERF_SMALL = {32: 0.9, 64: 1.0}
 # erfc is zero from here on, and erf is one
 ERFC_ZERO = {32: 10.1, 64: 27.3}
 ERF_ONE = {32: 4.0, 64: 6.0}
@@ -71,13 +88,25 @@ def large_erfc(a):
     return quotient * power_of_two(half, bits) * power_of_two(n - half, bits)
 
 
+def large_erf(a):
+    """erf(a) for ``a`` from ERF_SMALL to ERF_ONE, and NaN for NaN."""
+    if a.bits == 64:
+        return 1.0 - large_erfc(a)
+    # digits that the smaller erfc lacks do not count beside 1
+    exponent = polynomial(a, ERFC_EXPONENT)
+    shifted = exponent + ROUNDER[32]
+    r = exponent - (shifted - ROUNDER[32])
+    scale = as_float((as_bits(shifted) << FRACTION_BITS[32]) + as_bits(a.literal(1.0)))
+    return fma(-scale, exp2_of_rest(r), 1.0)
+
+
 @elementary
 def erf(x):
     """The error function within 2 ULP."""
     size = magnitude(x)
     limit = ERF_ONE[x.bits]
-    large = 1.0 - large_erfc(select(size > limit, limit, size))
-    return select(size < 1.0, small_erf(x), copy_sign(large, x))
+    large = large_erf(select(size > limit, limit, size))
+    return select(size < ERF_SMALL[x.bits], small_erf(x), copy_sign(large, x))
 
 
 @elementary

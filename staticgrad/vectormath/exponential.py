@@ -28,6 +28,9 @@ EXPONENTIAL = {
          2.7557255400206422e-06, 2.75572736431103e-07, 2.5105217004720745e-08,
          2.0914686968086876e-09),
 }  # fmt: skip
+# (2**r - 1) / r for |r| <= 1/2, in float32
+EXP2 = (0.6931471824645996, 0.24022650718688965, 0.05550358071923256, 0.009618077427148819,
+        0.0013391643296927214, 0.0001545635750517249)  # fmt: skip
 # ln 2 in two pieces; the first has so few bits that its products with exponents are exact
 LN2_HIGH = {32: 0.693359375, 64: 0.6931471803691238}
 LN2_LOW = {32: -0.00021219444005469057, 64: 1.9082149292705877e-10}
@@ -90,6 +93,11 @@ def reduce(x, limits):
 def exp_of_rest(r):
     """exp(r) - 1"""
     return fma(polynomial(r, EXPONENTIAL[r.bits]), r * r, r)
+
+
+def exp2_of_rest(r):
+    """2**r for a float32 ``|r| <= 1/2``"""
+    return fma(polynomial(r, EXP2), r, 1.0)
 
 
 def power_of_two(n, bits):

@@ -4,7 +4,7 @@ import math
 
 from llvmlite import ir
 
-from staticgrad.vectormath.exponential import EXP_RANGE, ROUNDER, power_of_two, reduce
+from staticgrad.vectormath.exponential import EXP_RANGE, ROUNDER, exp2_of_rest, power_of_two, reduce
 from staticgrad.vectormath.logarithm import decompose
 from staticgrad.vectormath.straightline import (
     Value,
@@ -31,9 +31,6 @@ LN2_PIECES = (0.693147180559663, 2.8235290563031577e-13)
 # log2(1 + f) / s in powers of s**2, with s = f / (2 + f), for results of 24 bits
 LOG2 = (2.8853900817779268, 0.9617966923113125, 0.5770797720509128, 0.4119014529988005,
         0.33658375496218274)  # fmt: skip
-# (2**r - 1) / r for |r| <= 1/2
-EXP2 = (0.6931471824645996, 0.24022650718688965, 0.05550358071923256, 0.009618077427148819,
-        0.0013391643296927214, 0.0001545635750517249)  # fmt: skip
 # 2**q is 0 below the first and infinite above the second in float32
 EXP2_RANGE = (-152.0, 129.0)
 
@@ -100,8 +97,7 @@ def power32(a, y):
     n = as_bits(shifted)
     n = Value(n.builder, n.builder.trunc(n.value, ir.IntType(32)))
     half = n >> 1
-    fraction = fma(polynomial(r, EXP2), r, 1.0)
-    return fraction * power_of_two(half, 32) * power_of_two(n - half, 32)
+    return exp2_of_rest(r) * power_of_two(half, 32) * power_of_two(n - half, 32)
 
 
 def power64(a, y):
