@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .report import Report
     from .worker import Crew
 
-ROUNDS, QUICK_ROUNDS = 15, 3
+ROUNDS, QUICK_ROUNDS = 11, 3
 FRESH_WORKLOAD = "digits"
 
 
@@ -222,7 +222,7 @@ def grow(report: Report, widths: Sequence[int], libraries: Sequence[str], progre
 
     for width in widths:
         report.crossover += crossover.measure(
-            [width], libraries, min(report.rounds, 9), progress.note, crew
+            [width], libraries, min(report.rounds, 7), progress.note, crew
         )
         progress.done(f"width {width}")
 

@@ -19,7 +19,7 @@ from .workload import Workload
 SECONDS_PER_TURN = 0.02
 MOST_CALLS_PER_TURN = 20_000
 #: rounds end early where they have taken this long
-SECONDS_PER_WORKLOAD = 30.0
+SECONDS_PER_WORKLOAD = 20.0
 
 OURS = "staticgrad"
 EAGER = ("staticgrad eager", "PyTorch eager")

@@ -13,6 +13,7 @@ from numba import njit
 from staticgrad.vectormath import exp, log1p, plus
 
 from ..workload import Workload
+from .memory import aligned
 
 by_hand = njit(error_model="numpy", fastmath={"contract"})
 
@@ -53,10 +54,10 @@ def poisson(workload: Workload) -> tuple[str, Callable[[], Any]]:
     added = -len(y) % ROWS
     # rows of zeros fill the last block; each takes exp(0) off the sum
     blocks = np.vstack([X, np.zeros((added, X.shape[1]))]).reshape(-1, ROWS, X.shape[1])
-    blocks = np.ascontiguousarray(blocks.transpose(0, 2, 1))
-    counts = np.concatenate([y, np.zeros(added)]).reshape(-1, ROWS)
+    blocks = aligned(blocks.transpose(0, 2, 1))
+    counts = aligned(np.concatenate([y, np.zeros(added)]).reshape(-1, ROWS))
     constant = added - float(scipy.special.gammaln(y + 1).sum())
-    eta, gradient = np.empty(ROWS), np.empty_like(beta)
+    eta, gradient = aligned(np.zeros(ROWS)), np.empty_like(beta)
 
     def density() -> list[Any]:
         return [poisson_loop(beta, blocks, counts, eta, gradient) + constant, gradient]

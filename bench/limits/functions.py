@@ -12,6 +12,7 @@ from numba import njit
 from staticgrad.vectormath import erf, exp, log, plus, sqrt
 
 from ..workload import Workload
+from .memory import aligned
 
 ROOT_HALF = math.sqrt(0.5)
 DENSITY = 1 / math.sqrt(2 * math.pi)
@@ -46,7 +47,7 @@ def black_scholes_loop(s, k, t, r, v, price, delta, dual, theta, rho, vega):
 
 def black_scholes(workload: Workload) -> tuple[str, Callable[[], Any]]:
     given = list(workload.parameters.values())
-    price, *greeks = (np.empty_like(given[0]) for _ in range(6))
+    price, *greeks = (aligned(np.zeros_like(given[0])) for _ in range(6))
 
     def price_and_greeks() -> list[Any]:
         return [black_scholes_loop(*given, price, *greeks), price, *greeks]
@@ -75,5 +76,5 @@ def rosenbrock_loop(x, gradient):
 
 def rosenbrock(workload: Workload) -> tuple[str, Callable[[], Any]]:
     (x,) = workload.parameters.values()
-    gradient = np.empty_like(x)
+    gradient = aligned(np.zeros_like(x))
     return "one loop by hand", lambda: [rosenbrock_loop(x, gradient), gradient]

@@ -13,6 +13,7 @@ from staticgrad.kernels.gemm import matmul, matmul_nt
 from staticgrad.vectormath import exp, log, maximum, plus
 
 from ..workload import Workload
+from .memory import aligned
 
 #: samples per block at most: z of all components, 250 x 125 numbers, stays in the second-level cache
 BLOCK = 125
@@ -110,10 +111,10 @@ def mixture(workload: Workload) -> tuple[str, Callable[[], Any]]:
     count, d = given[1].shape
     samples = workload.constants["x"]
     size = max(n for n in range(1, BLOCK + 1) if len(samples) % n == 0)
-    x = np.ascontiguousarray(samples.reshape(-1, size, d).transpose(0, 2, 1))
+    x = aligned(samples.reshape(-1, size, d).transpose(0, 2, 1))
     shapes = [(count, d, d), (count * d, d), (count * d, d), (count, d), (count, d), (count,),
               (count, d, size), (count, size), (size,), (size,)]  # fmt: skip
-    buffers = tuple(np.zeros(shape) for shape in shapes)
+    buffers = tuple(aligned(np.zeros(shape)) for shape in shapes)
     gradients = [np.empty_like(array) for array in given]
 
     def density() -> list[Any]:

@@ -20,6 +20,7 @@ from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath import plus, tanh
 
 from ..workload import Workload
+from .memory import aligned
 from .networks import adam
 
 by_hand = njit(error_model="numpy", fastmath={"contract"})
@@ -130,13 +131,14 @@ def heat(workload: Workload) -> tuple[str, Callable[[], Any]]:
     given = [v.copy() for v in workload.parameters.values()]
     given[0] = np.ascontiguousarray(given[0].T)
     shapes = [v.shape for v in given]
-    whole = np.concatenate([v.ravel() for v in given])
-    slopes = np.empty_like(whole)
+    whole = aligned(np.concatenate([v.ravel() for v in given]))
+    slopes = aligned(np.zeros_like(whole))
     rows, width = len(x), given[1].size
-    buffers = (*(np.zeros((3, 3, rows, width), "float32") for _ in range(2)),
-               *(np.zeros((3, rows, width), "float32") for _ in range(2)))  # fmt: skip
+    buffers = (*(aligned(np.zeros((3, 3, rows, width), "float32")) for _ in range(2)),
+               *(aligned(np.zeros((3, rows, width), "float32")) for _ in range(2)))  # fmt: skip
+    moments = (aligned(np.zeros_like(whole)) for _ in range(2))
     arguments = [views(whole, shapes), (x, t), buffers, views(slopes, shapes), whole, slopes,
-                 np.zeros_like(whole), np.zeros_like(whole), workload.rate]  # fmt: skip
+                 *moments, workload.rate]  # fmt: skip
     time = 0
 
     def train() -> float:

@@ -1,4 +1,4 @@
-"""Memory bandwidth, by the triad of STREAM (McCalpin, 1995)."""
+"""Memory: arrays at cache lines, and bandwidth by the triad of STREAM (McCalpin, 1995)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import numpy as np
 from numba import njit
 
 SIZE = 16_000_000
+#: of a cache line, and of the longest vectors
+ALIGNMENT = 64
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins with a cache line: where NumPy puts an array differs from run to run, and
+    vectors that lie across two lines take a fifth longer."""
+    raw = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @njit(fastmath=True)

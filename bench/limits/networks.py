@@ -17,6 +17,7 @@ from staticgrad.kernels.gemm import matmul, matmul_tn
 from staticgrad.vectormath import maximum, plus, sqrt
 
 from ..workload import Workload
+from .memory import aligned
 
 by_hand = njit(error_model="numpy", fastmath={"contract"})
 
@@ -84,7 +85,7 @@ def adam(parameter, gradient, m, v, rate, correction, decay):
 
 
 def random(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype("float32")
+    return aligned(np.random.default_rng(0).standard_normal(shape).astype("float32"))
 
 
 class Numbers:
@@ -98,14 +99,16 @@ class Numbers:
 
     def take(self, *shape: int) -> tuple[np.ndarray, np.ndarray]:
         """Parameters of this shape, and their gradients."""
-        start, self.taken = self.taken, self.taken + int(np.prod(shape))
+        # each at a cache line; the vectors have room for it where the biases would be
+        start = -(-self.taken // 16) * 16
+        self.taken = start + int(np.prod(shape))
         both = (v[start : self.taken].reshape(shape) for v in (self.parameters, self.gradients))
         return next(both), next(both)
 
     def update(self, decay: float = 1.0) -> tuple[Any, ...]:
         """The arguments of ``adam``; the rate is too small to change what is multiplied."""
         f = np.float32
-        moments = np.zeros_like(self.parameters), np.ones_like(self.parameters)
+        moments = aligned(np.zeros_like(self.parameters)), aligned(np.ones_like(self.parameters))
         return (self.parameters, self.gradients, *moments, f(1e-9), f(1), f(decay))
 
 
