@@ -26,7 +26,7 @@ from staticgrad.codegen.program import (
     only_starts,
     statements,
 )
-from staticgrad.codegen.reader import ElementReader
+from staticgrad.codegen.reader import reader_of
 
 #: axes from this length on are worth it
 SHORTEST = 256
@@ -134,7 +134,7 @@ class Blocker:
 
     def uses_position(self, statement: Statement, row: sympy.Symbol) -> bool:
         """Whether the number of the row enters the value, other than to say which row is read."""
-        reader = ElementReader(self.readers)
+        reader = reader_of(statement, self.readers)
         marked = sympy.Symbol("the_row", integer=True)
         own = tuple(marked if variable is row else variable for variable in statement.own)
         text = statement.value(reader, own)[0]

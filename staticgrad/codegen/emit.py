@@ -30,7 +30,7 @@ from staticgrad.codegen.program import (
     groups,
     statements,
 )
-from staticgrad.codegen.reader import TYPE_NAMES, ElementReader
+from staticgrad.codegen.reader import TYPE_NAMES, ElementReader, reader_of
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
@@ -368,7 +368,7 @@ class Emitter:
         self.lines += broken(call, self.depth)
 
     def _statement(self, statement: Statement) -> None:
-        reader = ElementReader(self.buffers, self.position)
+        reader = reader_of(statement, self.buffers, self.position)
         value, _ = statement.value(reader, statement.variables)
         if statement.action == "check":
             self.line(f"if not {value}:")

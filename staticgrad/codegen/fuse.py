@@ -40,7 +40,7 @@ def fuse(program: Program) -> Program:
     placer = Placer([sympy.Symbol(name, integer=True) for name in variables])
     for group in program.items:
         placer.place(group)
-    program.items = placer.items
+    program.items = placer.merged(placer.items)
     return program
 
 
@@ -60,6 +60,43 @@ class Placer:
         for statement in group:
             statement.variables = self._variables(statement.domain)
         self._insert(self.items, group, 0)
+
+    def merged(self, items: list[Any]) -> list[Any]:
+        """The items, loops that share data merged: one that was begun before another knew of it goes
+        down to where the other stands, if nothing between them is in the way."""
+        kept: list[Any] = []
+        for position, item in enumerate(items):
+            rest = items[position + 1 :]
+            later = next((o for o in rest if self._may_merge(item, o)), None)
+            if later is None or any(
+                self._depends(one, two)
+                for between in rest[: rest.index(later)]
+                for one in self._inside(item)
+                for two in self._inside(between)
+            ):
+                kept.append(item)
+            else:
+                later.body = self.merged([*item.body, *later.body])
+                self.contents[id(later)] = [*self._inside(item), *self._inside(later)]
+        return kept
+
+    def _may_merge(self, first: Any, second: Any) -> bool:
+        """Whether two loops are of one extent, share an array, and each step of the second needs of the
+        first the same step alone."""
+        if not (isinstance(first, Loop) and isinstance(second, Loop)) or (
+            first.extent != second.extent or first.variable is not second.variable
+        ):
+            return False
+        one, two = self._inside(first), self._inside(second)
+        if any(getattr(s, "action", "") == "check" for s in (*one, *two)):
+            return False
+        level = one[0].variables.index(first.variable)
+        touched = {a.buffer.memory for s in one for a in s.accesses if a.buffer.shape}
+        return (
+            any(a.buffer.memory in touched for s in two for a in s.accesses)
+            and not (level and (keeps_scalar(one, two, level) or keeps_scalar(two, one, level)))
+            and all(may_share_step(later, earlier, level) for later in two for earlier in one)
+        )
 
     def _variables(self, domain: Shape) -> tuple[sympy.Expr, ...]:
         """A variable for each axis; where there is one step only, its index is 0."""

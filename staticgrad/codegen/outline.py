@@ -28,7 +28,7 @@ from staticgrad.codegen.program import (
     groups,
     statements,
 )
-from staticgrad.codegen.reader import ElementReader
+from staticgrad.codegen.reader import reader_of
 from staticgrad.graph.dims import Dim, canonical, product, symbols_of
 from staticgrad.graph.node import Node
 
@@ -192,7 +192,7 @@ def statement_text(
     position: str = "",
 ) -> tuple[str, ...]:  # fmt: skip
     """All that a statement says."""
-    reader = ElementReader(buffers, position)
+    reader = reader_of(statement, buffers, position)
     value = statement.value(reader, variables)[0]
     assert statement.target is not None
     target = reader.load(statement.target, statement.index(reader, variables))[0]

@@ -99,6 +99,8 @@ class Statement:
     own: tuple[sympy.Symbol, ...] = ()
     variables: tuple[sympy.Symbol, ...] = ()
     accesses: list[Access] = field(default_factory=list)
+    #: nodes that have a buffer, and of which it computes the elements it needs for itself
+    inlined: set[Node] = field(default_factory=set)
     #: the scalar functions that its value calls
     functions: set[str] = field(default_factory=set)
     check: int = 0

@@ -21,6 +21,13 @@ TYPE_NAMES = {
 }  # fmt: skip
 
 
+def reader_of(statement: Any, buffers: dict[Node, Buffer], position: str = "") -> ElementReader:
+    """What writes a statement's elements."""
+    if statement.inlined:
+        buffers = {node: b for node, b in buffers.items() if node not in statement.inlined}
+    return ElementReader(buffers, position)
+
+
 class ElementReader:
     """Writes elements as text, and takes down which buffers were read at which index.
 

@@ -1,123 +1,189 @@
 """What is cheap is computed again where it is needed, instead of being stored and loaded.
 
-A value that loops share goes through memory. Where it takes an operation or two on numbers that lie in
-memory anyway, each loop computes it for itself: a variable in each loop takes the place of an array.
+A value that loops share goes through memory. Where it takes few operations on numbers that lie in
+memory anyway, each loop computes it for itself: a variable in each loop takes the place of an array, or,
+in a loop that reads other elements than its own, an expression does.
 """
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
-from staticgrad.codegen.fuse import CHEAP_FUNCTIONS
+from staticgrad.codegen.fuse import CHEAP_FUNCTIONS, without
 from staticgrad.codegen.program import Buffer, Loop, Program, Statement, statements
+from staticgrad.codegen.reader import reader_of
 from staticgrad.graph.node import Node
 from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.lowering import IndexMap
 
 #: operations that a value may take, and arrays that it may be read from
 MOST_OPERATIONS = 2
 MOST_READ = 2
+#: the same for an expression, of operations that take a cycle or less
+MOST_INLINED = 5
+LIGHT = frozenset(
+    ("add", "subtract", "multiply", "negative", "square", "maximum", "minimum", "where")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """A statement or call, and the items beside which it stands."""
+
+    item: Any
+    body: list[Any]
 
 
 def recompute(program: Program) -> Program:
     """Copy cheap statements into the loops that use their values."""
-    writers: dict[Buffer, list[tuple[Statement, int]]] = {}
-    users: dict[Buffer, list[tuple[Any, list[Any]]]] = {}
-    origin: dict[Buffer, set[int]] = {}
+    return Recomputer(program).run()
 
-    def walk(items: list[Any], position: int) -> None:
+
+class Recomputer:
+    """Knows where each buffer is written and read."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.readers = program, program.readers
+        self.writers: dict[Buffer, list[tuple[Use, int]]] = {}
+        self.users: dict[Buffer, list[Use]] = {}
+        self.origin: dict[Buffer, set[int]] = {}
+        for position, item in enumerate(program.items):
+            self._walk([item], position)
+        self.updated = {
+            member.target for member in statements(program.items)
+            if isinstance(member, Statement) and member.section == "update"
+        }  # fmt: skip
+
+    def _walk(self, items: list[Any], position: int) -> None:
         for item in items:
             if isinstance(item, Loop):
-                walk(item.body, position)
+                self._walk(item.body, position)
                 continue
             for access in item.accesses:
                 if access.writes:
-                    writers.setdefault(access.buffer, []).append((item, position))
-                    origin.setdefault(access.buffer.memory, set()).add(position)
+                    self.writers.setdefault(access.buffer, []).append((Use(item, items), position))
+                    self.origin.setdefault(access.buffer.memory, set()).add(position)
                 else:
-                    users.setdefault(access.buffer, []).append((item, items))
+                    self.users.setdefault(access.buffer, []).append(Use(item, items))
 
-    for position, item in enumerate(program.items):
-        walk([item], position)
-    updated = {
-        member.target for member in statements(program.items)
-        if isinstance(member, Statement) and member.section == "update" and member.target is not None
-    }  # fmt: skip
-    for buffer, written in writers.items():
-        if len(written) == 1 and buffer in users:
-            (statement, position) = written[0]
-            if can_repeat(statement, buffer, position, users[buffer], origin, updated):
-                repeat(statement, buffer, users[buffer])
-                program.repeated.add(buffer)
-    return program
+    def run(self) -> Program:
+        # the last first: what it is computed from may then go the same way
+        for buffer, written in reversed(self.writers.items()):
+            users = self.users.get(buffer, [])
+            if len(written) == 1 and users and self._may_repeat(written[0][0], buffer, users):
+                use, position = written[0]
+                others = [user for user in users if user.body is not use.body]
+                alike = [user for user in others if reads_its_own(user.item, buffer, use.item)]
+                inlined: set[Node] = set()
+                if len(alike) < len(others):
+                    inlined = self._expression(use.item.node, position)
+                elif not self._is_cheap(use.item, position):
+                    continue
+                if len(alike) == len(others) or inlined:
+                    self._repeat(use, buffer, [] if inlined else alike)
+                    self._inline(others if inlined else [], inlined)
+        self.program.items = without(self.program.items, lambda item: False)
+        return self.program
 
-
-def can_repeat(
-    statement: Any,
-    buffer: Buffer,
-    position: int,
-    users: list[tuple[Any, list[Any]]],
-    origin: dict[Buffer, set[int]],
-    updated: set[Buffer],
-) -> bool:
-    """Whether each loop that reads the buffer may compute it for itself."""
-    if (
-        not isinstance(statement, Statement)
-        or statement.action != "store"
-        or not isinstance(statement.node.op, Elementwise)
-        or buffer.kind != "workspace"
-        or buffer.root is not None
-        or buffer.viewed
-        or not buffer.shape
-        or not statement.functions <= CHEAP_FUNCTIONS
-        or any(access.buffer.kind == "token" for access in statement.accesses)
-    ):
-        return False
-    bodies = {id(body) for _, body in users}
-    if len(bodies) == 1 and statement in users[0][1]:
-        return False  # one loop holds all
-    read = {access.buffer for access in statement.accesses if not access.writes}
-    if len(read) > MOST_READ or operations(statement.node, read) > MOST_OPERATIONS:
-        return False
-    for source in read:
-        # it lies in memory anyway if an earlier item computed it, or a matrix product needs it
-        if source in updated or (source.kind == "workspace" and position in origin[source.memory]):
-            return False
-    return all(
-        isinstance(user, Statement)
-        and user.domain == statement.domain
-        and user.section != "update"
-        and all(
-            access.index == user.own for access in user.accesses
-            if access.buffer is buffer and not access.writes
+    def _may_repeat(self, use: Use, buffer: Buffer, users: list[Use]) -> bool:
+        statement = use.item
+        return (
+            isinstance(statement, Statement)
+            and statement.action == "store"
+            and isinstance(statement.node.op, Elementwise)
+            and buffer.kind == "workspace"
+            and buffer.root is None
+            and not buffer.viewed
+            and bool(buffer.shape)
+            and statement.functions <= CHEAP_FUNCTIONS
+            and not any(access.buffer.kind == "token" for access in statement.accesses)
+            and any(user.body is not use.body for user in users)
+            and all(
+                isinstance(user.item, Statement)
+                and user.item.section != "update"
+                and (user.body is not use.body or reads_its_own(user.item, buffer, statement))
+                for user in users
+            )
         )
-        for user, _ in users
-    )  # fmt: skip
+
+    def _is_stored(self, source: Buffer, position: int) -> bool:
+        """Whether a buffer lies in memory anyway, and keeps its value: it is an argument, or an earlier
+        item computed it."""
+        return source not in self.updated and (
+            source.kind != "workspace" or position not in self.origin[source.memory]
+        )
+
+    def _is_cheap(self, statement: Statement, position: int) -> bool:
+        read = {access.buffer for access in statement.accesses if not access.writes}
+        stop = {buffer.node for buffer in read}
+
+        def operations(item: Node) -> int:
+            inner = sum(operations(source) for source in item.inputs if source not in stop)
+            return (item.op.flops > 0) + inner
+
+        return (
+            len(read) <= MOST_READ
+            and operations(statement.node) <= MOST_OPERATIONS
+            and all(self._is_stored(source, position) for source in read)
+        )
+
+    def _expression(self, node: Node, position: int) -> set[Node]:
+        """The nodes with buffers that an element of ``node`` is computed from and that need none then;
+        empty if that takes too much."""
+        found: set[Node] = set()
+        sources: set[Buffer] = set()
+        count, waiting = 0, [node]
+        while waiting:
+            item = waiting.pop()
+            buffer = self.readers.get(item)
+            if item is not node and buffer is not None and self._is_stored(buffer, position):
+                sources.add(buffer)
+                continue
+            if not item.inputs and buffer is None:
+                continue  # a number
+            if not (item.op.name in LIGHT or isinstance(item.op, IndexMap)):
+                return set()
+            if buffer is not None:
+                found.add(item)
+            count += item.op.flops > 0
+            waiting += item.inputs
+        return found if count <= MOST_INLINED and len(sources) <= MOST_READ else set()
+
+    def _repeat(self, use: Use, buffer: Buffer, users: list[Use]) -> None:
+        """Put a copy before the first use in every loop but the statement's own, where it stays if it
+        is used there."""
+        self.program.repeated.add(buffer)
+        if not any(user.body is use.body for user in self.users[buffer]):
+            use.body.remove(use.item)
+        done: list[list[Any]] = []
+        for user in users:
+            if any(user.body is other for other in done):
+                continue
+            done.append(user.body)
+            first = next(k for k, item in enumerate(user.body) if reads(item, buffer))
+            twin = copy.copy(use.item)
+            twin.section = user.item.section
+            user.body.insert(first, twin)
+
+    def _inline(self, users: list[Use], nodes: set[Node]) -> None:
+        for statement in {id(user.item): user.item for user in users}.values():
+            statement.inlined = statement.inlined | nodes
+            reader = reader_of(statement, self.readers)
+            statement.value(reader, statement.own)
+            statement.index(reader, statement.own)
+            kept = [a for a in statement.accesses if a.writes or a.buffer.kind == "token"]
+            statement.accesses = [*reader.accesses, *kept]
 
 
-def operations(node: Node, read: set[Buffer]) -> int:
-    """How many operations the inlined expression of a node has."""
-    stop = {buffer.node for buffer in read}
-
-    def count(item: Node) -> int:
-        if item in stop:
-            return 0
-        return (item.op.flops > 0) + sum(count(source) for source in item.inputs)
-
-    return (node.op.flops > 0) + sum(count(source) for source in node.inputs)
-
-
-def repeat(statement: Statement, buffer: Buffer, users: list[tuple[Any, list[Any]]]) -> None:
-    """Put a copy before the first use in every loop but the statement's own."""
-    done: list[list[Any]] = []
-    for user, body in users:
-        if statement in body or any(body is other for other in done):
-            continue
-        done.append(body)
-        first = next(k for k, item in enumerate(body) if reads(item, buffer))
-        twin = copy.copy(statement)
-        twin.section = user.section
-        body.insert(first, twin)
+def reads_its_own(user: Any, buffer: Buffer, statement: Statement) -> bool:
+    """Whether a statement reads of the buffer the elements with its own index."""
+    return user.domain == statement.domain and all(
+        access.index == user.own
+        for access in user.accesses
+        if access.buffer is buffer and not access.writes
+    )
 
 
 def reads(item: Any, buffer: Buffer) -> bool:
