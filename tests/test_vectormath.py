@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mpmath
@@ -33,7 +33,7 @@ class Claim:
     low: float = -INF
     high: float = INF
     #: of each kind of points; mpmath takes long over some functions
-    points: int = 400
+    points: int = 600
 
 
 def softplus(x: Any) -> Any:
@@ -52,7 +52,7 @@ EXPONENTS = ((-1, 1), (-20, 20), (-104, 89), (-746, 710))
 ANGLES = ((-7, 7), (-3e4, 3e4), (1e6, 1e9), (1e20, 3e38))
 MULTIPLES = tuple(k * np.pi / 4 for k in (*range(1, 20), 1001, 20003, 41720, 41722, 1e5))
 FUNCTIONS: dict[str, Claim] = {
-    "exp": Claim(mpmath.exp, 1.0, EXPONENTS, (0.3465735, 88.72284, 87.33655, 103.97, 709.7827)),
+    "exp": Claim(mpmath.exp, 1.1, EXPONENTS, (0.3465735, 88.72284, 87.33655, 103.97, 709.7827)),
     "expm1": Claim(mpmath.expm1, 2.0, EXPONENTS, (0.3465735, 17.4, 37.5, 88.72284, 709.7827)),
     "log": Claim(mpmath.log, 1.2, ((0.5, 2), (0.999, 1.001)), (1, 0.7071067, 1.4142135), low=0),
     "log2": Claim(
@@ -67,7 +67,7 @@ FUNCTIONS: dict[str, Claim] = {
     "softplus": Claim(softplus, 2.0, EXPONENTS, (88.72, 103.9, 709.7, 745, 17.3, 36.7)),
     "log_sigmoid": Claim(lambda x: -softplus(-x), 2.0, EXPONENTS, (88.72, 103.9, 709.7, 745)),
     "erf": Claim(mpmath.erf, 2.0, ((-6, 6), (-1, 1), (0.9, 1.1)), (1, 4, 6, 3.92)),
-    "erfc": Claim(exact_erfc, 3.0, ((-6, 9), (-1, 1), (9, 27)), (0.5, 1, 10.05, 26.5)),
+    "erfc": Claim(exact_erfc, 2.5, ((-6, 9), (-1, 1), (9, 27)), (0.5, 1, 10.05, 26.5)),
     "sin": Claim(mpmath.sin, 1.5, ANGLES, (*MULTIPLES, 2.0**16, 2.0**25)),
     "cos": Claim(mpmath.cos, 1.5, ANGLES, (*MULTIPLES, 2.0**16, 2.0**25)),
     "tan": Claim(mpmath.tan, 2.0, ANGLES, (*MULTIPLES, 2.0**16, 2.0**25)),
@@ -93,9 +93,9 @@ FUNCTIONS: dict[str, Claim] = {
 }  # fmt: skip
 #: the same for functions of two arguments, which are both drawn from the interval
 PAIRS: dict[str, Claim] = {
-    "power": Claim(mpmath.power, 2.0, ((0.01, 30), (0.9, 1.1), (1, 20)), low=0),
+    "power": Claim(mpmath.power, 1.5, ((0.01, 30), (0.9, 1.1), (1, 20)), low=0),
     "hypot": Claim(mpmath.hypot, 1.0, ((-5, 5), (1e-40, 1e-37), (1e30, 2e38))),
-    "atan2": Claim(mpmath.atan2, 2.1, ((-5, 5), (-1e30, 1e30), (1e-40, 1e-37))),
+    "atan2": Claim(mpmath.atan2, 2.0, ((-5, 5), (-1e30, 1e30), (1e-40, 1e-37))),
     "maximum": Claim(max, 0.0, ((-5, 5),)),
     "minimum": Claim(min, 0.0, ((-5, 5),)),
 }
@@ -191,6 +191,8 @@ def check(name: str, claim: Claim, dtype: str, result: np.ndarray, *arguments: n
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_in_ulp(name: str, dtype: str) -> None:
     claim = FUNCTIONS[name]
+    if name in ("lgamma", "digamma") and dtype == "float32":
+        claim = replace(claim, ulp=0.51)
     # seeded by itself, whatever runs before
     with np.errstate(over="ignore"):
         points = samples(claim, dtype, len(name))
@@ -244,8 +246,11 @@ def test_logaddexp_beside_its_larger_argument(dtype: str) -> None:
         assert abs(mpmath.mpf(float(result)) - exact) <= 1.5 * np.finfo(dtype).eps * scale
 
 
-@pytest.mark.parametrize(("dtype", "allowed"), [("float32", 0.51), ("float64", 8.0)])
-@pytest.mark.parametrize("name", ["lgamma", "digamma"])
+@pytest.mark.parametrize(
+    ("name", "dtype", "allowed"),
+    [("lgamma", "float32", 0.51), ("lgamma", "float64", 4.0), ("digamma", "float32", 0.51),
+     ("digamma", "float64", 8.0)],
+)  # fmt: skip
 def test_gamma_functions_below_zero(name: str, dtype: str, allowed: float) -> None:
     """By reflection: relative to the larger of the result and 1, for the roots' sake."""
     exact = FUNCTIONS[name].exact
@@ -273,7 +278,7 @@ def test_polygamma(order: int, dtype: str) -> None:
     points = np.concatenate(parts).astype(dtype)
     result = np.empty_like(points)
     loop(points, result)
-    claim = Claim(lambda x: mpmath.psi(order, x), 0.51 if dtype == "float32" else 4.0)
+    claim = Claim(lambda x: mpmath.psi(order, x), 0.51 if dtype == "float32" else order + 1.0)
     check(f"polygamma, order {order}", claim, dtype, result, points)
 
 

@@ -107,7 +107,7 @@ def power_of_two(n, bits):
 
 @elementary
 def exp(x):
-    """e**x within 1 ULP; subnormal results are rounded once."""
+    """e**x within 1.1 ULP; subnormal results are rounded once."""
     n, fraction = reduce(x, EXP_RANGE)
     # two factors, since 2**n alone may be no normal number where the result is
     half = n >> 1

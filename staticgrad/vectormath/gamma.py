@@ -159,7 +159,11 @@ def logarithm(x, bits):
 
 @elementary
 def lgamma(argument):
-    """The logarithm of the gamma function's magnitude."""
+    """The logarithm of the gamma function's magnitude, within 2 ULP from -1/2 up (0.51 in float32).
+
+    Below, where it has a root beside each integer, the error is within 4 ULP of the larger of the
+    result and 1, measured to -300 (float32: 0.51).
+    """
     x = widened(argument)
     reflect = x < -0.5
     size = magnitude(x)
@@ -176,7 +180,11 @@ def lgamma(argument):
 
 @elementary
 def digamma(argument):
-    """The logarithmic derivative of the gamma function; NaN at the negative integers."""
+    """The logarithmic derivative of the gamma function; NaN at the negative integers.
+
+    Within 2 ULP for positive x, at the root too (0.51 in float32). Below 0, where it has a root
+    between each two integers, the error is within 8 ULP of the larger of the result and 1.
+    """
     x, bits = widened(argument), argument.bits
     reflect = x < 0.0
     y = select(reflect, 1.0 - x, x)
@@ -205,7 +213,10 @@ def digamma(argument):
 
 @intrinsic(prefer_literal=True)
 def polygamma(typing_context, n, x):
-    """The derivative of order ``n`` of digamma; ``n`` is a literal, at least 1."""
+    """The derivative of order ``n`` of digamma; ``n`` is a literal, at least 1.
+
+    For positive x within n + 1 ULP, measured to n = 4 (0.51 in float32).
+    """
     if not isinstance(n, types.IntegerLiteral) or n.literal_value < 1:
         raise TypingError("polygamma's order is a literal integer, at least 1")
     check_floats("polygamma", (x,))

@@ -213,7 +213,7 @@ def atan(x):
     # what the inverse's rounding left out
     lost = fma(-inverse, size, 1.0) * inverse
     lost = select(size < math.inf, lost, 0.0)
-    value = select(large, high - (reduced - (low - lost) + tail), reduced + tail)
+    value = select(large, (high - reduced) + ((low - lost) - tail), reduced + tail)
     return copy_sign(value, x)
 
 
@@ -236,7 +236,7 @@ def atan2(y, x):
     lost = select(magnitude(lost) < 1.0, lost, 0.0)
     tail = small_atan(ratio) + lost / fma(ratio, ratio, 1.0)
     high, low, _ = HALF_PI[x.bits]
-    angle = select(swap, high - (ratio - low + tail), ratio + tail)
+    angle = select(swap, (high - ratio) + (low - tail), ratio + tail)
     negative = as_bits(x) < 0
     angle = select(negative, 2 * high - (angle - 2 * low), angle)
     return select((x != x) | (y != y), x + y, copy_sign(angle, y))
