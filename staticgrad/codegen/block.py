@@ -80,7 +80,8 @@ class Blocker:
             else:
                 after += [*starts, item]
         if len(inside) > 1 and any(isinstance(item, Call) for item in inside):
-            return [*before, self.blocked(inside), *self.run(after)]
+            blocked = self.blocked(inside)
+            return items if blocked is None else [*before, blocked, *self.run(after)]
         done = [item for part in parts[: start + 1] for item in part]
         return [*done, *self.run([item for part in parts[start + 1 :] for item in part])]
 
@@ -157,13 +158,16 @@ class Blocker:
 
     # ---- making a block --------------------------------------------------------------------------
 
-    def blocked(self, inside: list[Any]) -> Blocked:
+    def blocked(self, inside: list[Any]) -> Blocked | None:
+        """The items in blocks; None if what they touch fits into the cache as it is."""
         touched: dict[Buffer, None] = {}
         for item in inside:
             for buffer in sorted(self.rows(item) or (), key=lambda b: self.program.buffers.index(b)):
                 touched[buffer] = None
         local = self._local(inside, list(touched))
-        size = self._size(local)
+        size = self._size(list(touched))
+        if size is None:
+            return None
         exact = self.extent % size == 0
         count: Any = size if exact else ROWS
         mine = {id(item): self.rows(item) for item in inside}
@@ -204,12 +208,15 @@ class Blocker:
             and all(member in touched for member in families[buffer.memory])
         }  # fmt: skip
 
-    def _size(self, local: set[Buffer]) -> int:
-        """Rows whose intermediates fit into the cache: a divisor of the extent if there is one."""
+    def _size(self, touched: list[Buffer]) -> int | None:
+        """Rows of which all that is touched fits into the cache: a divisor of the extent if there is
+        one."""
         width = sum(
             int(np.prod([buffer.shape[axis] for axis in buffer.axes[1:]])) * buffer.dtype.itemsize
-            for buffer in local if buffer.root is None
+            for buffer in touched if buffer.root is None
         )  # fmt: skip
+        if width * self.extent <= CACHE:
+            return None
         most = min(MOST, max(FEWEST, CACHE // max(width, 1)))
         divisors = [k for k in range(most, FEWEST - 1, -1) if self.extent % k == 0 and k % 8 == 0]
         return divisors[0] if divisors else most - most % 8

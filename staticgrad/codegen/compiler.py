@@ -16,6 +16,7 @@ from staticgrad.codegen.program import Program
 from staticgrad.codegen.recompute import recompute
 from staticgrad.codegen.roll import roll
 from staticgrad.codegen.schedule import schedule
+from staticgrad.codegen.share import share
 from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
@@ -28,6 +29,7 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     recompute,  # what is cheap is computed in each loop that needs it
     contract,  # what lives within one step of a loop is not stored
     block,  # a long axis that loops and products share is gone through in blocks of rows
+    share,  # long loops go to several threads
     outline,  # loops that occur several times become functions
     roll,  # layers that repeat become a loop over layers
     plan,  # a place in the workspace for the rest
@@ -35,13 +37,13 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
 
 #: names that a user's variable must not shadow in generated code
 RESERVED = frozenset(
-    "range njit in_parallel layer first rows min parameters constants workspace array_at layer_at "
-    "view in_place_of distinct rows_of reshaped flat part update matmul matmul_tn matmul_nt "
-    "matmul_tt matmul_sum matmul_tn_sum matmul_nt_sum matmul_tt_sum convolve convolve_transposed "
-    "correlate plus times where maximum minimum absolute sign floor exp expm1 log log1p log2 sqrt "
-    "rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc lgamma digamma polygamma "
-    "sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 isnan inf nan f32 f64 i64 i32 "
-    "boolean end run np".split()
+    "range njit number in_parallel first_of step layer first rows min parameters constants "
+    "workspace array_at layer_at view in_place_of distinct rows_of reshaped flat part update matmul "
+    "matmul_tn matmul_nt matmul_tt matmul_sum matmul_tn_sum matmul_nt_sum matmul_tt_sum convolve "
+    "convolve_transposed correlate plus times where maximum minimum absolute sign floor exp expm1 "
+    "log log1p log2 sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh hypot erf erfc "
+    "lgamma digamma polygamma sigmoid softplus log_sigmoid logaddexp power uniform32 uniform64 "
+    "isnan inf nan f32 f64 i64 i32 boolean end run np".split()
 )
 
 

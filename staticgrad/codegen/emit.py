@@ -7,16 +7,10 @@ from typing import Any
 
 import sympy
 
-from staticgrad.codegen.layout import (
-    INDENT,
-    WIDTH,
-    assignment,
-    broken,
-    broken_signature,
-    clipped,
-)
+from staticgrad.codegen.layout import INDENT, WIDTH, broken, broken_signature
 from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
+    NOT_READY,
     Blocked,
     Buffer,
     Call,
@@ -26,19 +20,16 @@ from staticgrad.codegen.program import (
     Program,
     Rolled,
     Routine,
+    Shared,
     Statement,
     groups,
     statements,
 )
-from staticgrad.codegen.reader import TYPE_NAMES, ElementReader, reader_of
+from staticgrad.codegen.reader import TYPE_NAMES
+from staticgrad.codegen.write import NUMBA_NAMES, Writer
 from staticgrad.graph.dims import format_dim, format_shape
-from staticgrad.graph.node import Node
-from staticgrad.graph.origin import Origin
 from staticgrad.ops.convolution import Convolution
 
-NUMBA_NAMES = {
-    "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
-}  # fmt: skip
 TITLES = {
     "check": "indices in range",
     "forward": "forward",
@@ -48,9 +39,6 @@ TITLES = {
 }
 #: the routines for convolutions
 CONVOLUTIONS = ("convolve", "convolve_transposed", "correlate")
-#: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
-#: the workspace is too small, FIRST_CHECK + k when the index check k failed
-NOT_READY, FIRST_CHECK = 1, 2
 
 
 @dataclass(frozen=True)
@@ -69,25 +57,8 @@ class Generated:
     program: Program
 
 
-class Emitter:
+class Emitter(Writer):
     """Writes the function's lines, and takes down which helpers they use."""
-
-    def __init__(self, program: Program, name: str) -> None:
-        self.program = program
-        self.name = name
-        self.buffers = program.readers
-        #: the index of every array within a function of arrays with one axis
-        self.position = ""
-        self.types: set[str] = set()
-        self.kernels: set[str] = set()
-        self.functions: set[str] = set()
-        self.lines: list[str] = []
-        self.depth = 1
-        self.explained: set[Node] = set()
-        self.previous_lone = False
-
-    def line(self, text: str = "") -> None:
-        self.lines.append(f"{INDENT * self.depth}{text}" if text else "")
 
     # ---- the function ----------------------------------------------------------------------------
 
@@ -264,6 +235,8 @@ class Emitter:
             self._convolution(item)
         elif isinstance(item, Invocation):
             self._invocation(item)
+        elif isinstance(item, Shared):
+            self._shared(item)
         else:
             self._statement(item)
 
@@ -355,6 +328,48 @@ class Emitter:
         self.depth -= 1
         self.previous_lone = False
 
+    def part(self, shared: Shared) -> str:
+        """The function that does a part of a shared loop."""
+        self.lines, self.previous_lone = [], True
+        loop = shared.loop
+        names = [buffer.name for buffer in (*shared.arguments, *shared.partial.values())]
+        self.lines.append('@njit(error_model="numpy")')
+        self.lines += broken_signature(f"def {shared.name}({', '.join(['number', *names])}):")
+        written = {m.target for m in statements(loop) if not is_scalar(m.target)}
+        for buffer in shared.arguments:
+            if buffer in written:
+                self.kernels.add("distinct")
+                self.line(f"{buffer.name} = distinct({buffer.name})")
+        for start in shared.starts.values():
+            self._statement(start)
+        self.kernels.add("first_of")
+        self.line(f"first = first_of(number, {shared.size})")
+        self.line(f"for step in range(min({shared.size}, {loop.extent} - first)):")
+        self.depth += 1
+        self.line(f"{loop.variable} = first + step")
+        for item in loop.body:
+            self._item(item)
+        self.depth -= 1
+        for accumulator, place in shared.partial.items():
+            self.line(f"{place.name}[number] = {accumulator.name}")
+        text = "\n".join(self.lines)
+        self.lines, self.previous_lone = [], False
+        return text
+
+    def _shared(self, shared: Shared) -> None:
+        """All parts at once, then what they have accumulated, in order."""
+        self.kernels.add("in_parallel")
+        names = [buffer.name for buffer in (*shared.arguments, *shared.partial.values())]
+        listed = ", ".join(names) + ("," if len(names) == 1 else "")
+        self.lines += broken(f"in_parallel({shared.name}, {shared.parts}, ({listed}))", self.depth)
+        if shared.partial:
+            self.line(f"for number in range({shared.parts}):")
+        members = {m.target: m for m in statements(shared.loop) if m.action == "accumulate"}
+        for accumulator, place in shared.partial.items():
+            combine, name = members[accumulator].combine, accumulator.name
+            self.functions.add(combine)
+            self.line(f"{INDENT}{name} = {combine}({name}, {place.name}[number])")
+
     def _invocation(self, invocation: Invocation) -> None:
         arguments = []
         for buffer in invocation.arguments:
@@ -366,100 +381,6 @@ class Emitter:
         arguments += map(str, invocation.sizes)
         call = f"{invocation.routine.name}({', '.join(arguments)})"
         self.lines += broken(call, self.depth)
-
-    def _statement(self, statement: Statement) -> None:
-        reader = reader_of(statement, self.buffers, self.position)
-        value, _ = statement.value(reader, statement.variables)
-        if statement.action == "check":
-            self.line(f"if not {value}:")
-            self.line(f"{INDENT}return {FIRST_CHECK + statement.check}")
-            self._used(reader, value)
-            return
-        target = statement.target
-        assert target is not None
-        place = reader.load(target, statement.index(reader, statement.variables))[0]
-        self._used(reader, value)
-        if statement.action in ("store", "start"):
-            self.lines += assignment(place, "=", value, self.depth)
-            return
-        self._accumulate(statement, place, value)
-        if statement.running is not None and statement.running_index is not None:
-            stored = reader.load(statement.running, statement.running_index(statement.variables))
-            if stored[0] != place:
-                self.line(f"{stored[0]} = {place}")
-
-    def _accumulate(self, statement: Statement, place: str, value: str) -> None:
-        target, combine = statement.target, statement.combine
-        assert target is not None
-        # a local float may be summed in any order, which lets LLVM use vector registers; what goes
-        # to memory is added in order anyway
-        reorder = target.is_local and target.dtype.kind == "f" and statement.action == "accumulate"
-        if combine in ("plus", "times") and not reorder:
-            operator = "+=" if combine == "plus" else "*="
-            self.lines += assignment(place, operator, value, self.depth)
-            return
-        self.functions.add(combine)
-        self.lines += assignment(place, "=", f"{combine}({place}, {value})", self.depth)
-
-    def _used(self, reader: ElementReader, text: str) -> None:
-        self.functions |= reader.functions
-        self.types |= {name for name in NUMBA_NAMES if f"{name}(" in text}
-
-    # ---- comments --------------------------------------------------------------------------------
-
-    def _comment(self, item: Any, members: list[Any]) -> None:
-        """The mathematics of an item: what each stored value is, in the user's names. Once per
-        value: the loop that finishes a sum needs no second word."""
-        finished = {member.node for member in members if getattr(member, "action", "") != "start"}
-        lines: list[str] = []
-        for member in members:
-            action = getattr(member, "action", "")
-            if action == "check" or (action == "start" and member.node in finished):
-                continue
-            if action == "start":
-                # the loop that sets an accumulator to zero needs no word; the sum gets one
-                continue
-            updated = getattr(member.target, "kind", "") == "parameter"
-            if member.node in self.explained and not updated:
-                continue
-            self.explained.add(member.node)
-            target = member.running if getattr(member, "running", None) else member.target
-            target = target.finishes_in or target
-            text = self.formula(member.node, inside=not updated)
-            if text != target.name:
-                line = f"# {target.name} = {text}"
-                source = self._source(member.node)
-                lines.append(clipped(line, source))
-        if isinstance(item, Invocation) and members[-1].section == "update":
-            # the function says it, once for all parameters
-            lines = []
-        lone = isinstance(item, Statement | Invocation) and not lines
-        if not (lone and self.previous_lone):
-            self.line()
-        self.previous_lone = lone
-        for text in lines:
-            self.line(text)
-
-    def _source(self, node: Node) -> str:
-        origin = node.origin
-        if not isinstance(origin, Origin):
-            return ""
-        primal = node.adjoint_of
-        if primal is None:
-            return f"[{origin}]"
-        return f"[adjoint of {self.program.names.get(primal, primal.op.name)}, {origin}]"
-
-    def formula(self, node: Node, inside: bool = True) -> str:
-        """The expression of a node in terms of what has a name in the generated code. ``inside``
-        says that the node's own name is what the expression is for."""
-
-        def visit(item: Node, top: bool) -> tuple[str, int]:
-            buffer = self.buffers.get(item)
-            if buffer is not None and not top:
-                return buffer.name, 100
-            return item.op.format(item, [visit(source, False) for source in item.inputs])
-
-        return visit(node, inside or node not in self.buffers)[0]
 
 
 def sections(items: list[Any]) -> list[str]:
@@ -486,6 +407,8 @@ def module_of(kernel: str) -> str:
     """Where a kernel lives."""
     if kernel in CONVOLUTIONS:
         return "kernels.convolution"
+    if kernel in ("in_parallel", "first_of"):
+        return "kernels.parallel"
     families = {"matmul": "kernels.gemm", "matvec": "kernels.gemv"}
     return families.get(kernel[:6], "kernels.arrays")
 
@@ -494,6 +417,7 @@ def emit(program: Program, name: str, header: str) -> Generated:
     """The module that computes ``program`` in a function called ``name``."""
     emitter = Emitter(program, name)
     routines = [emitter.routine(routine) for routine in program.routines]
+    routines += [emitter.part(item) for item in program.items if isinstance(item, Shared)]
     body = emitter.function()
     arguments = emitter.arguments()
     math_names = tuple(sorted(emitter.functions & {"inf", "nan", "isnan"}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY, Generated
+from staticgrad.codegen.emit import Generated
+from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.codegen.sources import Import, source_of
 from staticgrad.graph.dims import format_shape, symbols_of
 from staticgrad.graph.leaves import PLACEHOLDER

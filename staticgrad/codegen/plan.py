@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from staticgrad.codegen.program import Blocked, Buffer, Program, statements
+from staticgrad.codegen.program import Blocked, Buffer, Program, Shared, statements
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
 #: places start at multiples of a cache line, which is also the widest vector
@@ -54,6 +54,8 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
                 position += 1
         else:
             touch(item, position, position, lambda buffer: True)
+            for buffer in item.partial.values() if isinstance(item, Shared) else ():
+                spans[buffer] = (position, position)
             position += 1
     return spans
 

@@ -21,6 +21,9 @@ from staticgrad.ops.lowering import Index, Scalar
 
 #: what the local accumulator of a reduction is called where its result has a place in memory
 ACCUMULATORS = {"sum": "total", "prod": "product", "max": "largest", "min": "smallest"}
+#: what a compiled function returns: 0 when all went well, NOT_READY when a shape does not fit or
+#: the workspace is too small, FIRST_CHECK + k when the index check k failed
+NOT_READY, FIRST_CHECK = 1, 2
 
 
 @dataclass(eq=False)
@@ -236,6 +239,20 @@ class Blocked:
     local: set[Buffer] = field(default_factory=set)
 
 
+@dataclass(eq=False)
+class Shared:
+    """A loop in ``parts`` of ``size`` steps, each a call of the function ``name``, on any thread.
+    ``partial`` is where a part leaves what it has accumulated; ``starts`` are the first values."""
+
+    name: str
+    loop: Loop
+    size: int
+    parts: int
+    arguments: list[Buffer]
+    partial: dict[Buffer, Buffer]
+    starts: dict[Buffer, Any]
+
+
 def statements(items: list[Any] | Any) -> Iterator[Any]:
     """All statements and calls below ``items``, in order."""
     for item in items if isinstance(items, list) else [items]:
@@ -243,6 +260,8 @@ def statements(items: list[Any] | Any) -> Iterator[Any]:
             yield from statements(item.body)
         elif isinstance(item, Invocation | Blocked):
             yield from statements(item.items)
+        elif isinstance(item, Shared):
+            yield from statements(item.loop)
         elif isinstance(item, Rolled):
             for turn in item.turns:
                 yield from statements(turn)

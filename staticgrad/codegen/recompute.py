@@ -1,8 +1,8 @@
 """What is cheap is computed again where it is needed, instead of being stored and loaded.
 
 A value that loops share goes through memory. Where it takes few operations on numbers that lie in
-memory anyway, each loop computes it for itself: a variable in each loop takes the place of an array, or,
-in a loop that reads other elements than its own, an expression does.
+memory anyway, each loop computes it for itself: a variable in each loop takes the place of an array,
+or, in a loop that reads other elements than its own, an expression does.
 """
 
 from __future__ import annotations

@@ -121,3 +121,18 @@ def propagate_error(context, builder, place):
             builder, RETCODE_USEREXC, builder.inttoptr(error, kind)
         )
         convention.return_status_propagate(builder, status)
+
+
+@intrinsic
+def first_of(typing_context, number, size):
+    """``number * size`` for numbers of parts. LLVM can tell that it is not negative, as an index is
+    that does not count from the end."""
+
+    def generate(context, builder, signature, values):
+        factors = [
+            context.cast(builder, value, kind, types.int64)
+            for value, kind in zip(values, signature.args, strict=True)
+        ]
+        return builder.and_(builder.mul(*factors), ir.Constant(ir.IntType(64), 2**63 - 1))
+
+    return types.int64(number, size), generate

@@ -12,7 +12,8 @@ import numpy as np
 from numba import types
 
 from staticgrad.codegen.compiler import function_name, generate
-from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY, Generated
+from staticgrad.codegen.emit import Generated
+from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.graph.dims import concrete, format_dim
 from staticgrad.graph.leaves import Parameter, sizes_from
 from staticgrad.graph.node import Node

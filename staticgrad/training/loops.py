@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import from_dtype
 
-from staticgrad.codegen.emit import FIRST_CHECK, NOT_READY
+from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.graph.dims import format_shape, product
 from staticgrad.nn.utils.clip_grad import nonfinite_message
 from staticgrad.runtime import cache

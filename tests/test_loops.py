@@ -1,0 +1,122 @@
+"""Passes over loops: blocks of rows, values computed again, loops in parts on several threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticgrad as sg
+
+
+def check(inputs: list[Any], outputs: list[Any], arrays: list[np.ndarray], name: str) -> Any:
+    """Compile, compare with the execution op by op, and return the function."""
+    function = sg.compile(inputs, outputs, name=name)
+    expected = sg.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
+    for _ in range(2):
+        for got, exact in zip(function(*arrays), expected, strict=True):
+            np.testing.assert_allclose(got, exact, rtol=1e-9, atol=1e-11 * np.abs(exact).max())
+    return function
+
+
+def network(rows: int) -> tuple[list[Any], list[Any], list[np.ndarray]]:
+    shapes = {"x": (rows, 6), "v": (20, 6), "w": (20, 20), "b": (20,), "y": (rows, 20)}
+    nodes = {n: sg.placeholder(n, s, dtype="float64") for n, s in shapes.items()}
+    h = sg.tanh(nodes["x"] @ nodes["v"].T + nodes["b"])
+    z = sg.tanh(h @ nodes["w"].T) * h
+    loss = sg.mean((z - nodes["y"]) ** 2)
+    wrt = [nodes["v"], nodes["w"], nodes["b"]]
+    rng = np.random.default_rng(rows)
+    arrays = [rng.standard_normal(s) for s in shapes.values()]
+    return list(nodes.values()), [loss, *sg.grad(loss, wrt)], arrays
+
+
+@pytest.mark.parametrize("rows", [1021, 1024, 3000, 3100])
+def test_blocks_of_rows(rows: int) -> None:
+    function = check(*network(rows), name=f"rows_{rows}")
+    assert f"for first in range(0, {rows}, " in function.source
+    assert "_sum(" in function.source
+    # intermediates have room for a block
+    assert function.workspace_bytes() < rows * 20 * 8 * 3
+
+
+def test_short_axes_are_not_blocked() -> None:
+    for rows in (64, 300):
+        assert "for first in" not in check(*network(rows), name="short").source
+
+
+def test_a_value_of_all_rows_ends_a_block() -> None:
+    """Batch statistics need the whole batch before the first row can go on."""
+    x = sg.placeholder("x", (512, 8), dtype="float64")
+    w = sg.placeholder("w", (8, 8), dtype="float64")
+    h = x @ w
+    normal = (h - sg.mean(h, axis=0)) / sg.sqrt(sg.var(h, axis=0) + 1e-5)
+    loss = sg.sum(sg.tanh(normal @ w) ** 2)
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((512, 8)), rng.standard_normal((8, 8))]
+    check([x, w], [loss, *sg.grad(loss, [x, w])], arrays, "statistics")
+
+
+@pytest.mark.parametrize("shape", [(300, 1), (300, 7), (1001, 10), (400, 33)])
+def test_tall_matrix_times_vector(shape: tuple[int, int]) -> None:
+    x = sg.placeholder("x", shape, dtype="float64")
+    beta = sg.placeholder("beta", (shape[1],), dtype="float64")
+    loss = sg.sum(sg.exp(x @ beta) - (x @ beta) ** 2)
+    rng = np.random.default_rng(0)
+    arrays = [0.1 * rng.standard_normal(shape), rng.standard_normal(shape[1])]
+    check([x, beta], [loss, *sg.grad(loss, [x, beta])], arrays, "tall")
+
+
+def test_cheap_values_are_not_stored() -> None:
+    x = sg.placeholder("x", (1000,), dtype="float64")
+    loss = sg.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+    arrays = [np.random.default_rng(0).uniform(-1, 1, 1000)]
+    function = check([x], [loss, *sg.grad(loss, [x])], arrays, "valley")
+    assert function.workspace_bytes() == 0
+
+
+def test_updates_see_the_old_values_that_are_computed_again() -> None:
+    w = sg.parameter(np.arange(1.0, 401.0), name="w")
+    x = sg.placeholder("x", (400,), dtype="float64")
+    z = w * x
+    step = sg.compile([x], sg.sum(sg.exp(-z * z)), updates={w: w + z + sg.sum(z)})
+    array = np.linspace(-1, 1, 400)
+    old = w.value.copy()
+    value = step(array)
+    product = old * array
+    np.testing.assert_allclose(value, np.exp(-(product**2)).sum(), rtol=1e-12)
+    np.testing.assert_allclose(w.value, old + product + product.sum(), rtol=1e-12)
+
+
+@pytest.fixture
+def threads() -> Any:
+    before = sg.get_num_threads()
+    yield
+    sg.set_num_threads(before)
+
+
+def test_parts_on_threads_give_the_same_bits(threads: None) -> None:
+    n = 200_003
+    s, t = (sg.placeholder(name, (n,), dtype="float64") for name in "st")
+    price = sg.exp(-s * t) * sg.log(s) + sg.sin(t)
+    loss, peak = sg.sum(price), sg.max(price)
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(1, 2, n), rng.uniform(0, 1, n)]
+    function = check([s, t], [loss, peak, price, *sg.grad(loss, [s, t])], arrays, "parts")
+    assert "in_parallel(" in function.source
+    results = []
+    for number in (1, 2, 3, 7):
+        sg.set_num_threads(number)
+        results.append([np.array(r) for r in function(*arrays)])
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_running_sums_stay_on_one_thread() -> None:
+    x = sg.placeholder("x", (3_000_000,), dtype="float64")
+    total = sg.cumsum(sg.exp(-x))
+    function = sg.compile([x], total, name="running")
+    array = np.random.default_rng(0).random(3_000_000)
+    np.testing.assert_allclose(function(array), np.cumsum(np.exp(-array)), rtol=1e-9)
