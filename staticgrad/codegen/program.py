@@ -8,6 +8,7 @@ statement inside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ import sympy
 
 from staticgrad.graph.dims import Dim, Shape
 from staticgrad.graph.node import Node
+from staticgrad.kernels.gemm import LARGE
 from staticgrad.ops.lowering import Index, Scalar
 
 #: what the local accumulator of a reduction is called where its result has a place in memory
@@ -128,6 +130,13 @@ class Call:
     def __post_init__(self) -> None:
         self.accesses = [Access(buffer, None, False) for buffer in self.operands]
         self.accesses.append(Access(self.target, None, True))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its kernel may use several threads; a named dimension counts as 128."""
+        depth = self.operands[0].shape[-2 if self.transpose[0] else -1]
+        sizes = (*self.target.shape[-2:], depth)
+        return math.prod(size if isinstance(size, int) else 128 for size in sizes) >= LARGE
 
     @property
     def kernel(self) -> str:
@@ -288,6 +297,14 @@ class Program:
     repeated: set[Buffer] = field(default_factory=set)
     #: functions of loops that occur several times
     routines: list[Routine] = field(default_factory=list)
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether loops are shared out, or a product may be large enough for it."""
+        for item in self.items:
+            if isinstance(item, Shared):
+                return True
+        return any(isinstance(m, Call) and m.is_large for m in statements(self.items))
 
     @property
     def readers(self) -> dict[Node, Buffer]:

@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from staticgrad.kernels.gemm import FLAG, INDEX, Vectors, function, smaller
+from staticgrad.kernels.vectors import FLAG, INDEX, Vectors, function, smaller
 
 #: rows whose products are added up side by side, to hide the latency of an addition
 CHAINS = 4

@@ -78,7 +78,7 @@ class CompiledFunction:
         self._outputs = [Output(buffer.dtype, tuple(buffer.shape)) for buffer in program.outputs]
         self._sized = any(not isinstance(dim, int) for o in self._outputs for dim in o.shape)
         self._bind()
-        if "in_parallel(" in generated.source:
+        if program.uses_threads:
             threads.prepare()
 
     # ---- calling ---------------------------------------------------------------------------------
