@@ -81,7 +81,7 @@ def new_function(module, symbol, kinds, attributes):
     """A function without effects, which modules that are linked together share."""
     function = ir.Function(module, ir.FunctionType(kinds[0], kinds), symbol)
     function.linkage = "linkonce_odr"
-    function.attributes = Attributes(f"{attributes} nounwind willreturn memory(none)")
+    function.attributes = Attributes(f"{attributes} nounwind willreturn readnone")
     return function
 
 

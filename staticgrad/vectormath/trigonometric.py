@@ -131,11 +131,14 @@ def quadrant(x):
 def sine_and_cosine(r, rest):
     square = r * r
     sine = fma(square * r, polynomial(square, SINE[r.bits]), rest) + r
+    tail = polynomial(square, COSINE[r.bits])
+    if r.bits == 32:
+        # within 2 ULP without what the roundings of r and of the first two terms leave out
+        return sine, fma(square * square, tail, fma(square, -0.5, 1.0))
     half = square * 0.5
     near = 1.0 - half
     lost = (1.0 - near) - half
-    more = fma(square * square, polynomial(square, COSINE[r.bits]), lost - r * rest)
-    return sine, near + more
+    return sine, near + fma(square * square, tail, lost - r * rest)
 
 
 def signed(value, odd):
