@@ -10,7 +10,6 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from staticgrad.kernels.gemm import INDEX
 from staticgrad.kernels.tiles import (
     CHANNELS,
     SUMS,
@@ -28,6 +27,7 @@ from staticgrad.kernels.tiles import (
     tiles_function,
     whole_lines,
 )
+from staticgrad.kernels.vectors import INDEX
 from staticgrad.vectormath.straightline import select
 
 #: x, weight, out, scratch and its size; batch, channels, height, width; outputs, the kernel's height
@@ -126,7 +126,7 @@ def convolve_transposed_function(module, number):
         return made
     x, weight, out, scratch, _, *sizes = arguments
     shapes = Shapes(sizes)
-    (s_y, s_x), (k_y, k_x), (d_y, d_x) = shapes.strides, shapes.kernel, shapes.dilations
+    s_y, s_x = shapes.strides
     # of the rows t of an image s t + a - p, the first that is needed of any, and how many are
     axes = list(zip(shapes.size, shapes.strides, shapes.padding, shapes.reach, strict=True))
     low = [quotient(p, s) for _, s, p, _ in axes]
@@ -260,7 +260,8 @@ def correlate_weight_function(module, number):
         with w.loop(shapes.outer) as o, w.loop(shapes.depth) as r:
             i, j = quotient(o, w.index(high)), quotient(r, w.index(TAPS))
             place = (i * pieces + j) * SUMS + (o - i * high) * TAPS + r - j * TAPS
-            builder.store(builder.load(w.at(sums, place)), w.at(weight, (output + o) * shapes.depth + r))
+            total = builder.load(w.at(sums, place))
+            builder.store(total, w.at(weight, (output + o) * shapes.depth + r))
     builder.ret_void()
     return made
 

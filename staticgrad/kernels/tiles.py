@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 from numba.core import cgutils
 
-from staticgrad.kernels.gemm import FLAG, INDEX, LANE, ROWS, VECTOR_BYTES, Vectors, function
+from staticgrad.kernels.vectors import FLAG, INDEX, LANE, ROWS, VECTOR_BYTES, Vectors, function
 from staticgrad.vectormath.straightline import Value, select
 
 #: how many rows of the result a tile may have, at two vectors of positions
@@ -332,11 +332,9 @@ def correlate_function(module, number, height):
     start = number_of * w.lanes
     mask = w.read(masks, start, w.integers)
     place = w.entry(places, number_of)
-    taps = []
-    for distance in distances:
-        # what lies between rows counts for nothing, even where it is not finite
-        taps.append(builder.and_(w.read(pixels, place + distance, w.integers), mask))
-    taps = [builder.bitcast(tap, w.type) for tap in taps]
+    taps = [w.read(pixels, place + distance, w.integers) for distance in distances]
+    # what lies between rows counts for nothing, even where it is not finite
+    taps = [builder.bitcast(builder.and_(tap, mask), w.type) for tap in taps]
     products = []
     for i in range(height):
         vector = w.read(rows, row_step * i + start)
