@@ -89,6 +89,16 @@ def test_updates_see_the_old_values_that_are_computed_again() -> None:
     np.testing.assert_allclose(w.value, old + product + product.sum(), rtol=1e-12)
 
 
+def test_constant_indices_are_checked_once() -> None:
+    x = sg.placeholder("x", (5,), dtype="float64")
+    inside = sg.compile([x], x[np.array([0, -1, 4])], name="inside")
+    assert "return 2" not in inside.source
+    np.testing.assert_array_equal(inside(np.arange(5.0)), [0.0, 4.0, 4.0])
+    outside = sg.take(x, sg.constant(np.array([3, 4])) + 1)
+    with pytest.raises(IndexError, match="out of range"):
+        sg.compile([x], outside, name="outside")(np.arange(5.0))
+
+
 @pytest.fixture
 def threads() -> Any:
     before = sg.get_num_threads()

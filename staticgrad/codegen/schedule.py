@@ -30,7 +30,7 @@ from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.convolution import Convolution
-from staticgrad.ops.indexing import is_position
+from staticgrad.ops.indexing import is_in_range
 from staticgrad.ops.reduction import Reduction
 from staticgrad.rewrite.graph import Graph
 
@@ -288,7 +288,7 @@ class Scheduler:
             for axis, index_node in enumerate(node.inputs[1:]):
                 while index_node.op.name in ("broadcast_to", "reshape"):
                     index_node = index_node.inputs[0]
-                if not is_position(index_node):
+                if not is_in_range(index_node, shape[axis], strict):
                     self._check_index(BoundsCheck(index_node, shape[axis], strict, node), token)
         statement.accesses.append(Access(self.check_tokens[node], None, False))
 

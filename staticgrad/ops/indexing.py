@@ -56,7 +56,7 @@ class Gather(Op):
         if not node.attrs["strict"] and not reader.in_memory(source):
             # a negative index counts from the end; memory does that by itself
             place = [
-                at if is_position(item) else reader.subscript(from_the_end(at, size, reader))
+                at if never_negative(item) else reader.subscript(from_the_end(at, size, reader))
                 for at, item, size in zip(place, indices, source.shape, strict=False)
             ]  # fmt: skip
         return reader.read(source, (*place, *index[rank:]))
@@ -118,10 +118,28 @@ def is_position(node: Node) -> bool:
     return node.op.name == "iota"
 
 
+def never_negative(node: Node) -> bool:
+    """Whether an index is known to count from the beginning."""
+    while node.op.name in ("broadcast_to", "reshape"):
+        node = node.inputs[0]
+    if node.op.name == "constant":
+        return bool(node.attrs["value"].min(initial=0) >= 0)
+    return node.op.name == "iota"
+
+
+def is_in_range(node: Node, size: Dim, strict: bool) -> bool:
+    """Whether an index is known to be in range before any call."""
+    if node.op.name == "constant" and isinstance(size, int):
+        value = node.attrs["value"]
+        low = 0 if strict else -size
+        return bool(value.min(initial=0) >= low and value.max(initial=low) < size)
+    return node.op.name == "iota"
+
+
 def from_the_end(index: Any, size: Dim, reader: Reader) -> Scalar:
     """An index that may be negative, as one that is not."""
-    text, precedence = reader.integer(size)
-    return f"({index} % {text if precedence == ATOM else f'({text})'})", ATOM
+    text, _ = reader.integer(size)
+    return reader.call("where", [f"{index} < 0", f"{index} + {text}", str(index)]), ATOM
 
 
 def subscript(node: Node, index: Index, reader: Reader) -> Any:
