@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "staticgrad"
@@ -37,3 +38,14 @@ def test_imports_go_downward() -> None:
 def test_files_can_be_read_in_a_sitting() -> None:
     for path in ROOT.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= LONGEST_FILE, path
+
+
+def test_all_packages_are_installed() -> None:
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {"staticgrad": ROOT, "staticgrad_bench": ROOT.parent / "bench"}
+    found = {
+        ".".join([name, *path.parent.relative_to(folder).parts])
+        for name, folder in folders.items()
+        for path in folder.rglob("__init__.py")
+    }
+    assert set(settings["packages"]) == found

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from staticgrad.kernels import blas, gemm
+from staticgrad.kernels import gemm
 from staticgrad.kernels.gemm import matmul, matmul_tn
 from staticgrad.vectormath import maximum, plus, sqrt
 
+from .. import blas
 from ..workload import Workload
 from .memory import aligned
 
