@@ -373,19 +373,6 @@ def test_subnormal_results_are_rounded_once() -> None:
         assert np.abs(got.astype("float64") - exact).max() <= 1.0 * float(smallest)
 
 
-def test_maximum_keeps_nan() -> None:
-    @njit
-    def pair(a: float, b: float) -> tuple[float, float]:
-        return vectormath_maximum(a, b), vectormath_minimum(a, b)
-
-    for a, b in ((np.nan, 1.0), (1.0, np.nan)):
-        assert np.isnan(pair(a, b)).all()
-    assert pair(2.0, -3.0) == (2.0, -3.0)
-
-
-vectormath_maximum, vectormath_minimum = vectormath.maximum, vectormath.minimum
-
-
 def test_huge_angles_among_ordinary_ones() -> None:
     """One lane of a vector that goes another way leaves the others as they are."""
     for dtype in ("float32", "float64"):
