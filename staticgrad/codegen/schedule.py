@@ -32,6 +32,7 @@ from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.convolution import Convolution
 from staticgrad.ops.indexing import is_in_range
 from staticgrad.ops.reduction import Reduction
+from staticgrad.ops.windows import Fold
 from staticgrad.rewrite.graph import Graph
 
 
@@ -142,7 +143,9 @@ class Scheduler:
             transpose = (node.attrs["transpose_a"], node.attrs["transpose_b"])
             self.groups.append([Call(node, self._target(node), operands, transpose, section)])
         elif isinstance(node.op, Convolution):
-            scratch = self._buffer("scratch", node, "workspace", (node.op.scratch(node),))
+            number = sum(buffer.name.startswith("scratch") for buffer in self.all) + 1
+            name = "scratch" if number == 1 else f"scratch_{number}"
+            scratch = self._buffer(name, node, "workspace", (node.op.scratch(node),))
             scratch.node = None
             self._target(node)
             operands = tuple(self.buffers[operand] for operand in node.op.operands(node))
@@ -175,7 +178,8 @@ class Scheduler:
         statement.accesses = list(reader.accesses)
         statement.functions = set(reader.functions)
         if statement.target is not None:
-            written = None if statement.action == "scatter" else index
+            read = statement.action == "scatter" and statement.node.op.name == "scatter_add"
+            written = None if read else index
             statement.accesses.append(Access(statement.target, written, True))
         if statement.running is not None and statement.running_index is not None:
             place = statement.running_index(statement.own)
@@ -267,14 +271,15 @@ class Scheduler:
             return node.op.target_index(node, own, reader)  # type: ignore[attr-defined]
 
         start = self._start(node, target, 0, section)
+        tiles = isinstance(node.op, Fold) and node.op.covers_once(node)
         scatter = Statement(
-            "scatter", node, node.inputs[0].shape, target, self._element(node), index=index,
-            combine="plus", section=section,
+            "store" if tiles else "scatter", node, node.inputs[0].shape, target,
+            self._element(node), index=index, combine="plus", section=section,
         )  # fmt: skip
         self._finish(scatter)
         if len(node.inputs) > 1:
             self._check_bounds(node, scatter)
-        self.groups += [[start], [scatter]]
+        self.groups += [[scatter]] if tiles else [[start], [scatter]]
 
     # ---- index checks ----------------------------------------------------------------------------
 

@@ -71,6 +71,17 @@ class Fold(Op):
             result[target] += arrays[0][(..., *place)]
         return result
 
+    def covers_once(self, node: Node) -> bool:
+        """Whether each element of the result comes from one element of one window."""
+        attrs, count = node.attrs, len(node.attrs["sizes"])
+        return all(
+            size == stride and dilation == 1 and canonical(positions * size - length) == 0
+            for size, stride, dilation, positions, length in zip(
+                attrs["sizes"], attrs["strides"], attrs["dilations"],
+                node.inputs[0].shape[-2 * count : -count], node.shape[-count:], strict=True,
+            )
+        )  # fmt: skip
+
     def target_index(self, node: Node, own: Index, reader: Reader) -> Index:
         """Where the element at ``own`` of the input is added."""
         count = len(node.attrs["sizes"])

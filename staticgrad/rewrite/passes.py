@@ -12,6 +12,7 @@ from staticgrad.ops.composite import Composite
 from staticgrad.ops.convert import broadcast
 from staticgrad.ops.elementwise import Elementwise, scalar_value
 from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
+from staticgrad.ops.reduction import SUM, reduce_sum
 from staticgrad.rewrite.gemm import lower_contraction
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.simplify import SIMPLIFY
@@ -156,6 +157,24 @@ def _expanded(node: Node) -> Node | None:
         if isinstance(op, Elementwise) and not op.primitive:
             return op.expand(node)
     return None
+
+
+def split_sums(graph: Graph) -> Graph:
+    """Sums over outer and over innermost axes as a sum of sums: the inner ones run over memory and
+    are kept in a register."""
+
+    def visit(node: Node) -> Node:
+        if node.op is not SUM or not node.type.is_float:
+            return node
+        (source,), axes = node.inputs, node.attrs["axes"]
+        inner = [axis for axis in axes if set(range(axis, source.ndim)) <= set(axes)]
+        outer = [axis for axis in axes if axis not in inner]
+        if not inner or not outer:
+            return node
+        with adjoint_context(node.adjoint_of):
+            return inherit(reduce_sum(reduce_sum(source, inner), outer), node)
+
+    return graph.replace(transform(graph.roots, visit))
 
 
 def lower_contractions(graph: Graph) -> Graph:

@@ -18,6 +18,7 @@ from staticgrad.rewrite.passes import (
     merge_common_subexpressions,
     number_draws,
     simplify,
+    split_sums,
     stabilise,
 )
 from staticgrad.rewrite.rules import FIRED
@@ -37,6 +38,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
     simplify,
     lower_contractions,
+    split_sums,
     simplify,
     merge_common_subexpressions,
 )
