@@ -222,7 +222,7 @@ Arrays of {LENGTH:,} elements, uniform over ordinary arguments; medians of {roun
 in the time that the process had of the core, which others share. Nanoseconds per element, then how
 many times as long NumPy (or SciPy) and JAX take as we do. The last column is how long Numba takes to
 compile the loop with one call; with a copy instead of the call it takes {empty_ms:.0f} ms. `gelu` is
-`x/2 erfc(-x/sqrt 2)`, as the graph writes it. Our errors are what tests/test_vectormath.py allows, 2.5
+`x/2 erfc(-x/sqrt 2)`, as the graph writes it. Our errors are what tests/test_vectormath.py allows, 2.7
 ULP at most; JAX's erf and tanh are off by up to 4 ULP here, its erfc by 9.
 
 | function | type | ours, ns | NumPy, ns | JAX, ns | NumPy/ours | JAX/ours | compile, ms |

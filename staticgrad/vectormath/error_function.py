@@ -116,7 +116,7 @@ def erf(x):
 
 @elementary
 def erfc(x):
-    """1 - erf(x) within 2.5 ULP, as the roundings of a product and of a polynomial add up."""
+    """1 - erf(x) within 2.7 ULP, as the roundings of a product and of a polynomial add up."""
     size = magnitude(x)
     limit = ERFC_ZERO[x.bits]
     large = large_erfc(select(size > limit, limit, size))
