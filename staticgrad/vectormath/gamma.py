@@ -182,9 +182,9 @@ def lgamma(argument):
 def digamma(argument):
     """The logarithmic derivative of the gamma function; NaN at the negative integers.
 
-    For positive x within 2 ULP, at the root too, but from 2.25 to 8, where inverses are added up, within
-    2.7 (0.51 in float32). Below 0, where it has a root
-    between each two integers, the error is within 8 ULP of the larger of the result and 1.
+    For positive x within 2 ULP, at the root too, but within 2.7 from 2.25 to 8, where inverses are
+    added up (0.51 in float32). Below 0, where it has a root between each two integers, the error is
+    within 8 ULP of the larger of the result and 1.
     """
     x, bits = widened(argument), argument.bits
     reflect = x < 0.0
