@@ -37,7 +37,7 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
 
 #: names that a user's variable must not shadow in generated code
 RESERVED = frozenset(
-    "range njit number in_parallel first_of step layer first rows min parameters constants "
+    "range njit number in_parallel first_of further layer first rows min parameters constants "
     "workspace array_at layer_at view in_place_of distinct rows_of reshaped flat part update matmul "
     "matmul_tn matmul_nt matmul_tt matmul_sum matmul_tn_sum matmul_nt_sum matmul_tt_sum convolve "
     "convolve_transposed correlate plus times where maximum minimum absolute sign floor exp expm1 "

@@ -344,9 +344,9 @@ class Emitter(Writer):
             self._statement(start)
         self.kernels.add("first_of")
         self.line(f"first = first_of(number, {shared.size})")
-        self.line(f"for step in range(min({shared.size}, {loop.extent} - first)):")
+        self.line(f"for further in range(min({shared.size}, {loop.extent} - first)):")
         self.depth += 1
-        self.line(f"{loop.variable} = first + step")
+        self.line(f"{loop.variable} = first + further")
         for item in loop.body:
             self._item(item)
         self.depth -= 1

@@ -61,12 +61,21 @@ class Recomputer:
             if isinstance(item, Loop):
                 self._walk(item.body, position)
                 continue
+            use = Use(item, items)
+            self._note(use)
             for access in item.accesses:
                 if access.writes:
-                    self.writers.setdefault(access.buffer, []).append((Use(item, items), position))
+                    self.writers.setdefault(access.buffer, []).append((use, position))
                     self.origin.setdefault(access.buffer.memory, set()).add(position)
-                else:
-                    self.users.setdefault(access.buffer, []).append(Use(item, items))
+
+    def _note(self, use: Use) -> None:
+        """Take down what is read there."""
+        for buffer in {access.buffer for access in use.item.accesses if not access.writes}:
+            self.users.setdefault(buffer, []).append(use)
+
+    def _forget(self, use: Use) -> None:
+        for users in self.users.values():
+            users[:] = [user for user in users if user.item is not use.item]
 
     def run(self) -> Program:
         # the last first: what it is computed from may then go the same way
@@ -74,6 +83,7 @@ class Recomputer:
             users = self.users.get(buffer, [])
             if len(written) == 1 and users and self._may_repeat(written[0][0], buffer, users):
                 use, position = written[0]
+                users = list(users)
                 others = [user for user in users if user.body is not use.body]
                 alike = [user for user in others if reads_its_own(user.item, buffer, use.item)]
                 inlined: set[Node] = set()
@@ -157,6 +167,7 @@ class Recomputer:
         self.program.repeated.add(buffer)
         if not any(user.body is use.body for user in self.users[buffer]):
             use.body.remove(use.item)
+            self._forget(use)
         done: list[list[Any]] = []
         for user in users:
             if any(user.body is other for other in done):
@@ -166,15 +177,19 @@ class Recomputer:
             twin = copy.copy(use.item)
             twin.section = user.item.section
             user.body.insert(first, twin)
+            self._note(Use(twin, user.body))
 
     def _inline(self, users: list[Use], nodes: set[Node]) -> None:
-        for statement in {id(user.item): user.item for user in users}.values():
+        for user in {id(user.item): user for user in users}.values():
+            statement = user.item
+            self._forget(user)
             statement.inlined = statement.inlined | nodes
             reader = reader_of(statement, self.readers)
             statement.value(reader, statement.own)
             statement.index(reader, statement.own)
             kept = [a for a in statement.accesses if a.writes or a.buffer.kind == "token"]
             statement.accesses = [*reader.accesses, *kept]
+            self._note(user)
 
 
 def reads_its_own(user: Any, buffer: Buffer, statement: Statement) -> bool:
