@@ -11,6 +11,7 @@ from staticgrad.ops import scalar
 from staticgrad.ops.composite import Composite
 from staticgrad.ops.convert import broadcast
 from staticgrad.ops.elementwise import Elementwise, scalar_value
+from staticgrad.ops.movement import permute
 from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
 from staticgrad.ops.reduction import SUM, reduce_sum
 from staticgrad.rewrite.gemm import lower_contraction
@@ -160,8 +161,8 @@ def _expanded(node: Node) -> Node | None:
 
 
 def split_sums(graph: Graph) -> Graph:
-    """Sums over outer and over innermost axes as a sum of sums: the inner ones run over memory and
-    are kept in a register."""
+    """Sums over outer and over innermost axes as a sum of sums, each over its innermost axes: the
+    first runs over memory, and loops for the second, which cannot be shared, stay small."""
 
     def visit(node: Node) -> Node:
         if node.op is not SUM or not node.type.is_float:
@@ -172,7 +173,10 @@ def split_sums(graph: Graph) -> Graph:
         if not inner or not outer:
             return node
         with adjoint_context(node.adjoint_of):
-            return inherit(reduce_sum(reduce_sum(source, inner), outer), node)
+            sums = reduce_sum(source, inner)
+            kept = [axis for axis in range(sums.ndim) if axis not in outer]
+            last = range(len(kept), sums.ndim)
+            return inherit(reduce_sum(permute(sums, [*kept, *outer]), tuple(last)), node)
 
     return graph.replace(transform(graph.roots, visit))
 
