@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from staticgrad.codegen.fuse import LONG
 from staticgrad.codegen.outline import unique, variable
 from staticgrad.codegen.program import (
     Access,
@@ -28,8 +29,6 @@ from staticgrad.codegen.program import (
 )
 from staticgrad.codegen.reader import reader_of
 
-#: axes from this length on are worth it
-SHORTEST = 256
 #: bytes of intermediates that should stay in the L2 cache from one item to the next
 CACHE = 512 * 1024
 #: the fewest and the most rows of a block
@@ -43,7 +42,7 @@ def block(program: Program) -> Program:
     program.items = without_unit_loops(program.items)
     extents = {
         item.extent for item in program.items
-        if isinstance(item, Loop) and isinstance(item.extent, int) and item.extent >= SHORTEST
+        if isinstance(item, Loop) and isinstance(item.extent, int) and item.extent >= LONG
     }  # fmt: skip
     for extent in sorted(extents, reverse=True):
         program.items = Blocker(program, extent).run(program.items)
@@ -69,13 +68,13 @@ class Blocker:
         after: list[Any] = []
         for *starts, item in parts[start:]:
             rows = self.rows(item)
-            if any(conflicts(item, other) for other in after):
+            if any(self.conflicts(item, other) for other in after):
                 after += [*starts, item]
             elif rows is not None and all(self.in_step(item, other) for other in inside):
                 # an accumulator starts before the first block
                 before += starts
                 inside.append(item)
-            elif not is_update(item) and not any(conflicts(item, other) for other in inside):
+            elif not is_update(item) and not any(self.conflicts(item, other) for other in inside):
                 before += [*starts, item]
             else:
                 after += [*starts, item]
@@ -153,8 +152,28 @@ class Blocker:
         mine, theirs = self.rows(item) or set(), self.rows(other) or set()
         return all(
             one.buffer in mine and two.buffer in theirs and one.buffer.axes[:1] == (0,)
-            for one, two in conflicts(item, other)
+            for one, two in self.conflicts(item, other)
         )
+
+    def accesses(self, item: Any) -> list[Access]:
+        """What an item touches of the memory that it shares with others."""
+        private = self.program.repeated
+        return [
+            access for member in statements(item) for access in member.accesses
+            if access.buffer not in private
+        ]  # fmt: skip
+
+    def conflicts(self, item: Any, other: Any) -> list[tuple[Access, Access]]:
+        """The pairs of accesses to the same memory of which one writes."""
+        known: dict[Buffer, list[Access]] = {}
+        for access in self.accesses(other):
+            known.setdefault(variable(access.buffer).memory, []).append(access)
+        return [
+            (one, two)
+            for one in self.accesses(item)
+            for two in known.get(variable(one.buffer).memory, ())
+            if one.writes or two.writes
+        ]
 
     # ---- making a block --------------------------------------------------------------------------
 
@@ -233,20 +252,3 @@ def without_unit_loops(items: list[Any]) -> list[Any]:
 
 def is_update(item: Any) -> bool:
     return any(member.section == "update" for member in statements(item))
-
-
-def accesses(item: Any) -> list[Access]:
-    return [access for member in statements(item) for access in member.accesses]
-
-
-def conflicts(item: Any, other: Any) -> list[tuple[Access, Access]]:
-    """The pairs of accesses to the same memory of which one writes."""
-    known: dict[Buffer, list[Access]] = {}
-    for access in accesses(other):
-        known.setdefault(variable(access.buffer).memory, []).append(access)
-    return [
-        (one, two)
-        for one in accesses(item)
-        for two in known.get(variable(one.buffer).memory, ())
-        if one.writes or two.writes
-    ]

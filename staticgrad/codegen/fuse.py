@@ -19,6 +19,7 @@ from staticgrad.codegen.program import (
     ACCUMULATORS,
     Access,
     Buffer,
+    Call,
     Loop,
     Program,
     Statement,
@@ -30,6 +31,8 @@ from staticgrad.graph.dims import Shape
 CHEAP_FUNCTIONS = frozenset(
     ("where", "maximum", "minimum", "absolute", "sign", "floor", "isnan", "inf", "nan")
 )
+#: axes from this length on are gone through in blocks of rows, where products share them
+LONG = 256
 VARIABLES = ("i", "j", "k", "l", "m", "n")
 
 
@@ -38,10 +41,18 @@ def fuse(program: Program) -> Program:
     names = {buffer.name for buffer in program.buffers}
     variables = [name if name not in names else f"{name}_" for name in VARIABLES]
     placer = Placer([sympy.Symbol(name, integer=True) for name in variables])
+    placer.long = long_rows(program)
     for group in program.items:
         placer.place(group)
     program.items = placer.merged(placer.items)
     return program
+
+
+def long_rows(program: Program) -> set[Any]:
+    """The long axes along which there are matrix products, too."""
+    calls = [item for group in program.items for item in group if isinstance(item, Call)]
+    lengths = {buffer.shape[0] for call in calls for buffer in (*call.operands, call.target)}
+    return {length for length in lengths if isinstance(length, int) and length >= LONG}
 
 
 class Placer:
@@ -52,6 +63,8 @@ class Placer:
         self.items: list[Any] = []
         self.contents: dict[int, list[Any]] = {}
         self.touched: dict[int, tuple[set[Buffer], set[Buffer]]] = {}
+        #: lengths of axes that are gone through in blocks
+        self.long: set[Any] = set()
 
     def place(self, group: list[Any]) -> None:
         if not isinstance(group[0], Statement):
@@ -94,7 +107,7 @@ class Placer:
         touched = {a.buffer.memory for s in one for a in s.accesses if a.buffer.shape}
         return (
             any(a.buffer.memory in touched for s in two for a in s.accesses)
-            and not (level and (keeps_scalar(one, two, level) or keeps_scalar(two, one, level)))
+            and not (self._matters(level, first.extent) and keeps_scalar(one, two, level))
             and all(may_share_step(later, earlier, level) for later in two for earlier in one)
         )
 
@@ -123,6 +136,11 @@ class Placer:
                 {access.buffer.memory for access in item.accesses if access.writes},
             )
         return self.touched[id(item)]
+
+    def _matters(self, level: int, extent: Any) -> bool:
+        """Whether it is worth a loop of its own that a costly function is vectorised: what goes from
+        loop to loop is then a row, or lies in the cache, where rows are gone through in blocks."""
+        return level > 0 or extent in self.long
 
     def _insert(self, items: list[Any], group: list[Statement], level: int) -> None:
         extents = {s.domain[level] if level < len(s.domain) else None for s in group}
@@ -188,7 +206,7 @@ class Placer:
                 isinstance(item, Loop)
                 and item.extent == extent
                 and group[0].action != "check"
-                and not (level and keeps_scalar(group, inside, level))
+                and not (self._matters(level, extent) and keeps_scalar(group, inside, level))
             ):
                 # a scalar in common is no reason to share a loop
                 shares = any(

@@ -60,6 +60,8 @@ def fold_constants(graph: Graph) -> Graph:
             with np.errstate(all="ignore"):
                 value = node.op.execute([np.asarray(number) for number in numbers], node.attrs)
             return broadcast(constant(np.asarray(value, dtype=node.dtype)), node.shape)
+        if scalar_value(node) is not None:
+            return broadcast(constant(np.asarray(numbers[0], node.dtype)), node.shape)
         if any(not isinstance(dim, int) for dim in node.shape):
             return node
         if int(np.prod(node.shape)) > LARGEST_FOLDED:
