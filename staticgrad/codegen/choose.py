@@ -7,19 +7,23 @@ from staticgrad.graph.traverse import topological
 from staticgrad.ops.elementwise import Elementwise
 from staticgrad.ops.movement import Reshape
 from staticgrad.ops.reduction import Reduction
+from staticgrad.ops.routine import RoutineOp
 from staticgrad.rewrite.graph import Graph
 
 LEAVES = ("placeholder", "parameter", "constant", "size")
 #: ops with statements of their own; everything else can be said element by element
 OWN_LOOPS = ("cumsum", "scatter_add", "fold", "sum", "prod", "max", "min")
-#: ops that a routine computes, from whole arrays in memory
-ROUTINES = ("gemm", "convolution", "transposed_convolution", "correlation")
 #: an inlined expression with more operations than this gets a name, so that lines stay readable
 LONGEST_EXPRESSION = 7
 
 
 def is_scalar_constant(node: Node) -> bool:
     return node.op.name == "constant" and node.attrs["value"].size == 1
+
+
+def is_routine(node: Node) -> bool:
+    """Whether a routine computes a node, from whole arrays in memory."""
+    return node.op.name == "gemm" or isinstance(node.op, RoutineOp)
 
 
 def is_view(node: Node) -> bool:
@@ -65,8 +69,8 @@ def choose_buffers(
         if (
             node in roots
             or node.op.name in OWN_LOOPS
-            or node.op.name in ROUTINES
-            or any(user.op.name in ROUTINES or is_view(user) for user in consumers)
+            or is_routine(node)
+            or any(is_routine(user) or is_view(user) for user in consumers)
             or (node.op.flops > 0 and any(overlap(user) for user in consumers))
             or is_view(node)
             or (len(consumers) + (node in roots) > 1 and not is_cheap(node))

@@ -14,12 +14,12 @@ from staticgrad.codegen.program import (
     Blocked,
     Buffer,
     Call,
-    ConvolutionCall,
     Invocation,
     Loop,
     Program,
     Rolled,
     Routine,
+    RoutineCall,
     Shared,
     Statement,
     groups,
@@ -28,7 +28,8 @@ from staticgrad.codegen.program import (
 from staticgrad.codegen.reader import TYPE_NAMES
 from staticgrad.codegen.write import NUMBA_NAMES, Writer
 from staticgrad.graph.dims import format_dim, format_shape
-from staticgrad.ops.convolution import Convolution
+from staticgrad.ops.routine import RoutineOp
+from staticgrad.ops.table import OPS
 
 TITLES = {
     "check": "indices in range",
@@ -37,8 +38,6 @@ TITLES = {
     "forward and backward": "forward and backward",
     "update": "update",
 }
-#: the routines for convolutions
-CONVOLUTIONS = ("convolve", "convolve_transposed", "correlate")
 
 
 @dataclass(frozen=True)
@@ -231,8 +230,8 @@ class Emitter(Writer):
             self.depth -= 1
         elif isinstance(item, Call):
             self._call(item)
-        elif isinstance(item, ConvolutionCall):
-            self._convolution(item)
+        elif isinstance(item, RoutineCall):
+            self._routine_call(item)
         elif isinstance(item, Invocation):
             self._invocation(item)
         elif isinstance(item, Shared):
@@ -254,11 +253,12 @@ class Emitter(Writer):
         else:
             self.line(f"{kernel}({', '.join(names)})")
 
-    def _convolution(self, call: ConvolutionCall) -> None:
+    def _routine_call(self, call: RoutineCall) -> None:
         op = call.node.op
-        assert isinstance(op, Convolution)
+        assert isinstance(op, RoutineOp)
         self.kernels.add(op.kernel)
-        names = [buffer.name for buffer in (*call.operands, call.scratch)]
+        names = [buffer.name for buffer in call.operands]
+        names += [call.scratch.name] if call.scratch else []
         text = f"{op.kernel}({', '.join([*names, *op.options(call.node)])})"
         self.lines += broken(text, self.depth)
 
@@ -405,8 +405,9 @@ def may_be_negative(dim: Any) -> bool:
 
 def module_of(kernel: str) -> str:
     """Where a kernel lives."""
-    if kernel in CONVOLUTIONS:
-        return "kernels.convolution"
+    for op in OPS.values():
+        if isinstance(op, RoutineOp) and op.kernel == kernel:
+            return f"kernels.{op.module}"
     if kernel in ("in_parallel", "first_of"):
         return "kernels.parallel"
     families = {"matmul": "kernels.gemm", "matvec": "kernels.gemv"}

@@ -151,18 +151,19 @@ class Call:
 
 
 @dataclass(eq=False)
-class ConvolutionCall:
-    """A call of a routine on x, weight and out, of which it computes ``target``."""
+class RoutineCall:
+    """A call of the routine of a node's op, which computes ``target``, one of the operands."""
 
     node: Node
     target: Buffer
-    operands: tuple[Buffer, ...]
-    scratch: Buffer
+    operands: list[Buffer]
+    scratch: Buffer | None
     section: str
     accesses: list[Access] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for buffer in (*self.operands, self.scratch):
+        arrays = [*self.operands, *([self.scratch] if self.scratch else [])]
+        for buffer in arrays:
             self.accesses.append(Access(buffer, None, buffer in (self.target, self.scratch)))
 
 

@@ -10,8 +10,8 @@ import sympy
 from staticgrad.codegen.choose import (
     LEAVES,
     OWN_LOOPS,
-    ROUTINES,
     choose_buffers,
+    is_routine,
     is_scalar_constant,
     is_view,
     late_nodes,
@@ -21,17 +21,17 @@ from staticgrad.codegen.program import (
     Access,
     Buffer,
     Call,
-    ConvolutionCall,
     Program,
+    RoutineCall,
     Statement,
 )
 from staticgrad.codegen.reader import ElementReader
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
-from staticgrad.ops.convolution import Convolution
 from staticgrad.ops.indexing import is_in_range
 from staticgrad.ops.reduction import Reduction
+from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.windows import Fold
 from staticgrad.rewrite.graph import Graph
 
@@ -69,7 +69,7 @@ class Scheduler:
                 parameters.append(self._leaf(node, "parameter"))
                 parameters[-1].by_value = not node.shape and node not in updated
             elif node.op.name == "constant" and (
-                not is_scalar_constant(node) or any(u.op.name in ROUTINES for u in self.uses[node])
+                not is_scalar_constant(node) or any(is_routine(user) for user in self.uses[node])
             ):
                 constants.append(self._leaf(node, "constant"))
         outputs = self._outputs()
@@ -142,14 +142,11 @@ class Scheduler:
             operands = tuple(self.buffers[source] for source in node.inputs)
             transpose = (node.attrs["transpose_a"], node.attrs["transpose_b"])
             self.groups.append([Call(node, self._target(node), operands, transpose, section)])
-        elif isinstance(node.op, Convolution):
-            number = sum(buffer.name.startswith("scratch") for buffer in self.all) + 1
-            name = "scratch" if number == 1 else f"scratch_{number}"
-            scratch = self._buffer(name, node, "workspace", (node.op.scratch(node),))
-            scratch.node = None
+        elif isinstance(node.op, RoutineOp):
             self._target(node)
-            operands = tuple(self.buffers[operand] for operand in node.op.operands(node))
-            self.groups.append([ConvolutionCall(node, self._target(node), operands, scratch, section)])
+            operands = [self.buffers[operand] for operand in node.op.operands(node)]
+            scratch = self._scratch(node, node.op.scratch(node))
+            self.groups.append([RoutineCall(node, self.buffers[node], operands, scratch, section)])
         elif node.op.name == "cumsum":
             self._scan(node, section)
         elif node.op.name in ("scatter_add", "fold"):
@@ -158,6 +155,16 @@ class Scheduler:
             self._reduce(node, section)
         else:
             self._store(node, self._target(node), section, self._computing(node))
+
+    def _scratch(self, node: Node, size: Any) -> Buffer | None:
+        """Memory of a routine's own."""
+        if size is None:
+            return None
+        number = sum(buffer.name.startswith("scratch") for buffer in self.all) + 1
+        name = "scratch" if number == 1 else f"scratch_{number}"
+        buffer = self._buffer(name, node, "workspace", (size,))
+        buffer.node = None
+        return buffer
 
     def _computing(self, node: Node) -> Any:
         return lambda reader, own: reader.compute(node, own)
@@ -318,7 +325,8 @@ class Scheduler:
     def _stored_by_update(self, node: Node) -> bool:
         """Whether an update computes the node right where its parameter lies."""
         return (
-            node.op.name not in (*OWN_LOOPS, *ROUTINES)
+            node.op.name not in OWN_LOOPS
+            and not is_routine(node)
             and not is_view(node)
             and not self.uses[node]
             and all(node is not output for output in self.graph.outputs)

@@ -13,11 +13,10 @@ PACKAGE = "staticgrad"
 #: where helpers live, in the order in which their definitions may stand in one file
 MODULES = (
     "kernels.arrays", "kernels.parallel", "kernels.vectors", "kernels.gemm", "kernels.gemv",
-    "vectormath.straightline", "kernels.tiles",
-    "kernels.convolution", "vectormath.combining",
-    "vectormath.roots", "vectormath.libm", "vectormath.logarithm", "vectormath.exponential",
-    "vectormath.error_function", "vectormath.trigonometric", "vectormath.powers",
-    "vectormath.gamma", "vectormath.randomness",
+    "vectormath.straightline", "kernels.writer", "kernels.tiles", "kernels.convolution",
+    "kernels.pooling", "vectormath.combining", "vectormath.roots", "vectormath.libm",
+    "vectormath.logarithm", "vectormath.exponential", "vectormath.error_function",
+    "vectormath.trigonometric", "vectormath.powers", "vectormath.gamma", "vectormath.randomness",
 )  # fmt: skip
 
 

@@ -18,16 +18,11 @@ from staticgrad.kernels.tiles import (
     correlate_function,
     enter_places,
     grid_room,
-    least,
-    most,
     pack_weights_function,
-    quotient,
-    remainder,
-    routine,
     tiles_function,
-    whole_lines,
 )
 from staticgrad.kernels.vectors import INDEX
+from staticgrad.kernels.writer import least, most, planar, quotient, remainder, routine, whole_lines
 from staticgrad.vectormath.straightline import select
 
 #: x, weight, out, scratch and its size; batch, channels, height, width; outputs, the kernel's height
@@ -310,11 +305,6 @@ def convolution(routine_of):
         return types.void(x, weight, out, scratch, strides, padding, dilations), generate
 
     return typed
-
-
-def planar(values, default):
-    """Two values, the first a constant where only one axis is there."""
-    return values if len(values) == 2 else [INDEX(default), *values]
 
 
 #: ``out``: the convolution (without a flip) of ``x`` by ``weight``

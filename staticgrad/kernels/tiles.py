@@ -11,10 +11,8 @@ Written as ``gemm`` is.
 
 from contextlib import contextmanager
 
-from llvmlite import ir
-from numba.core import cgutils
-
-from staticgrad.kernels.vectors import FLAG, INDEX, LANE, ROWS, VECTOR_BYTES, Vectors, function
+from staticgrad.kernels.vectors import INDEX, ROWS, VECTOR_BYTES
+from staticgrad.kernels.writer import least, quotient, routine
 from staticgrad.vectormath.straightline import Value, select
 
 #: how many rows of the result a tile may have, at two vectors of positions
@@ -24,149 +22,26 @@ CHANNELS = (4, 2) if VECTOR_BYTES == 64 else (2,)
 TAPS = 4
 #: the sums of such a tile take up this many elements
 SUMS = 16
-TABLE = INDEX.as_pointer()
 
 
-class Writer(Vectors):
-    """Writes the instructions of one function, on vectors of a float type."""
-
-    def __init__(self, builder, number):
-        super().__init__(number)
-        self.builder = builder
-        self.integers = ir.VectorType(ir.IntType(self.bits), self.lanes)
-
-    def arguments(self, made):
-        """The function's arguments, integers as values with operators."""
-        return [Value(self.builder, a) if a.type == INDEX else a for a in made.args]
-
-    def index(self, value):
-        return value if isinstance(value, Value) else Value(self.builder, INDEX(value))
-
-    def at(self, pointer, index):
-        return self.builder.gep(pointer, [self.index(index).value])
-
-    def entry(self, table, index):
-        return Value(self.builder, self.builder.load(self.at(table, index)))
-
-    def enter(self, value, table, index):
-        self.builder.store(self.index(value).value, self.at(table, index))
-
-    def read(self, pointer, index, kind=None):
-        return self.load(self.builder, self.at(pointer, index), kind)
-
-    def write(self, vector, pointer, index):
-        self.store(self.builder, vector, self.at(pointer, index))
-
-    def call(self, routine, *arguments):
-        values = [self.index(a) if isinstance(a, int) else a for a in arguments]
-        self.builder.call(routine, [a.value if isinstance(a, Value) else a for a in values])
-
-    @contextmanager
-    def loop(self, stop, start=0, step=1):
-        bounds = [self.index(value).value for value in (start, stop, step)]
-        with cgutils.for_range_slice(self.builder, *bounds) as (index, _):
-            yield Value(self.builder, index)
-
-    def variable(self):
-        """A place for an integer, zero to begin with."""
-        place = cgutils.alloca_once(self.builder, INDEX)
-        self.builder.store(INDEX(0), place)
-        return place
-
-    def clear(self, pointer, count):
-        """Zeros in memory that has room for one vector more."""
-        with self.loop(count, step=self.lanes) as i:
-            self.write(self.zero, pointer, i)
-
-    def carve(self, scratch, *sizes):
-        """Pieces of the scratch memory, each at a cache line; and what is left."""
-        pieces = []
-        for size in sizes:
-            pieces.append(scratch)
-            scratch = self.at(scratch, whole_lines(self.index(size)))
-        return (*pieces, scratch)
-
-    def carve_tables(self, scratch, *sizes):
-        """The same with tables of integers."""
-        *pieces, rest = self.carve(scratch, *(self.index(size) * 2 for size in sizes))
-        return (*(self.builder.bitcast(piece, TABLE) for piece in pieces), rest)
-
-    def below(self, count):
-        """Which lanes are numbered below ``count``."""
-        numbers = ir.Constant(self.integers, list(range(self.lanes)))
-        none = ir.Constant(self.integers, ir.Undefined)
-        kind = self.integers.element
-        short = count.value if kind == INDEX else self.builder.trunc(count.value, kind)
-        first = self.builder.insert_element(none, short, LANE(0))
-        spread = self.shuffle(self.builder, first, none, [0] * self.lanes)
-        return self.builder.icmp_signed("<", numbers, spread)
-
-    def copy_lanes(self, mask, source, target):
-        """Copy the elements whose lanes ``mask`` names."""
-        pointer, flags = self.type.as_pointer(), ir.VectorType(FLAG, self.lanes)
-        kind = f"v{self.lanes}f{self.bits}.p0v{self.lanes}f{self.bits}"
-        module, align = self.builder.module, LANE(self.bits // 8)
-        read, write = (
-            cgutils.get_or_insert_function(module, signature, f"llvm.masked.{name}.{kind}")
-            for name, signature in (
-                ("load", ir.FunctionType(self.type, [pointer, LANE, flags, self.type])),
-                ("store", ir.FunctionType(ir.VoidType(), [self.type, pointer, LANE, flags])),
-            )
-        )
-        source, target = (self.builder.bitcast(item, pointer) for item in (source, target))
-        vector = self.builder.call(read, [source, align, mask, self.zero])
-        self.builder.call(write, [vector, target, align, mask])
-
-    @contextmanager
-    def blocks(self, rows):
-        """A loop over blocks of rows: the first row of each and its height, which may go beyond the
-        last row."""
-        position = self.variable()
-        head, body, after = (self.builder.append_basic_block(n) for n in ("blocks", "block", "end"))
-        self.builder.branch(head)
-        self.builder.position_at_end(head)
-        first = Value(self.builder, self.builder.load(position))
-        self.builder.cbranch((first < rows).value, body, after)
-        self.builder.position_at_end(body)
-        height = self.index(HEIGHTS[0])
-        for lower in HEIGHTS[1:]:
-            height = select(rows - first <= lower, self.index(lower), height)
-        yield first, height
-        self.builder.store((first + height).value, position)
-        self.builder.branch(head)
-        self.builder.position_at_end(after)
-
-
-def whole_lines(size):
-    """``size`` elements, and enough for the next to start at a cache line."""
-    return ((size + 15) >> 4) << 4
-
-
-def least(a, b):
-    return select(a < b, a, b)
-
-
-def most(a, b):
-    return select(a > b, a, b)
-
-
-def quotient(a, b):
-    return a.instruction("sdiv", b)
-
-
-def remainder(a, b):
-    return a.instruction("srem", b)
-
-
-def routine(module, number, name, kinds):
-    """A new function with a writer and its arguments, or a known one with None for both."""
-    kit = Vectors(number)
-    kinds = [{"f": kit.pointer, "t": TABLE, "i": INDEX}[kind] for kind in kinds]
-    made, builder = function(module, f"staticgrad_{name}_f{kit.bits}", kinds)
-    if builder is None:
-        return made, None, None
-    writer = Writer(builder, number)
-    return made, writer, writer.arguments(made)
+@contextmanager
+def blocks(w, rows):
+    """A loop over blocks of rows: the first row of each and its height, which may go beyond the
+    last row."""
+    position = w.variable()
+    head, body, after = (w.builder.append_basic_block(n) for n in ("blocks", "block", "end"))
+    w.builder.branch(head)
+    w.builder.position_at_end(head)
+    first = Value(w.builder, w.builder.load(position))
+    w.builder.cbranch((first < rows).value, body, after)
+    w.builder.position_at_end(body)
+    height = w.index(HEIGHTS[0])
+    for lower in HEIGHTS[1:]:
+        height = select(rows - first <= lower, w.index(lower), height)
+    yield first, height
+    w.builder.store((first + height).value, position)
+    w.builder.branch(head)
+    w.builder.position_at_end(after)
 
 
 def copy_function(module, number):
@@ -191,7 +66,7 @@ def copy_function(module, number):
                     with w.loop(whole, step=w.lanes) as j:
                         w.write(w.read(start, j), place, j)
                     with w.builder.if_then((columns != whole).value):
-                        w.copy_lanes(rest, w.at(start, whole), w.at(place, whole))
+                        w.write_lanes(rest, w.read_lanes(rest, w.at(start, whole)), w.at(place, whole))
     w.builder.ret_void()
     return made
 
@@ -247,7 +122,7 @@ def pack_weights_function(module, number):
     if w is None:
         return made
     weight, step, places, packed, depth, rows = arguments
-    with w.blocks(rows) as (first, height):
+    with blocks(w, rows) as (first, height):
         count = least(height, rows - first)
         start = w.at(packed, first * depth)
         with w.loop(depth) as r:
@@ -272,7 +147,7 @@ def tiles_function(module, number):
     weights, image, offsets, depth, places, count, grid, width, result, *sizes = arguments
     plane, row, step, planes, rows, columns = sizes
     grid_plane = grid_room(rows, width)
-    with w.blocks(planes) as (first, height):
+    with blocks(w, planes) as (first, height):
         start = w.at(weights, first * depth)
         for tall, tile in tiles.items():
             with w.builder.if_then((height == tall).value), w.loop(count, step=2) as k:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape
-from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.graph.node import ATOM, GraphError, Node, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, cast, common_dtype, float_dtype
 from staticgrad.ops.movement import reshape_to
+from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.table import register, sample
 from staticgrad.ops.windows import FOLD, window_count, window_view
 
@@ -25,7 +26,7 @@ def per_axis(value: Any, rank: int, what: str) -> tuple[int, ...]:
     return values
 
 
-class Convolution(Op):
+class Convolution(RoutineOp):
     """One of the factors of the sum of x[n, c, s y + d k - p] weight[o, c, k] out[n, o, y]: what
     multiplies ``result``, from the other two. All three are adjoints of each other.
 
@@ -34,9 +35,9 @@ class Convolution(Op):
     """
 
     def __init__(self, name: str, kernel: str, result: int) -> None:
-        super().__init__(name)
-        #: the routine of generated code, and which of x, weight and out it computes
-        self.kernel, self.result = kernel, result
+        super().__init__(name, "convolution", kernel)
+        #: which of x, weight and out it computes
+        self.result = result
 
     def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
         if self.result < 2:
@@ -97,6 +98,8 @@ class Convolution(Op):
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         rank = len(node.attrs["strides"])
         texts = [text for text, _ in arguments]
+        if self.result == 0:
+            texts.reverse()
         padding = node.attrs["padding"]
         if all(low == high for low, high in padding):
             padding = tuple(low for low, _ in padding)
@@ -107,15 +110,13 @@ class Convolution(Op):
         name = {2: f"conv{rank}d", 0: f"conv_transpose{rank}d"}.get(self.result, self.name)
         return f"{name}({', '.join(texts)})", ATOM
 
-    def operands(self, node: Node) -> tuple[Node, Node, Node]:
-        """x, weight and out, the node itself among them."""
+    def operands(self, node: Node) -> Sequence[Node]:
+        """x, weight and out."""
         factors = [*node.inputs]
         factors.insert(self.result, node)
-        x, weight, out = factors
-        return x, weight, out
+        return factors
 
     def options(self, node: Node) -> list[str]:
-        """What the routine is told of the geometry."""
         padding = tuple(low for low, _ in node.attrs["padding"])
         return [str(node.attrs["strides"]), str(padding), str(node.attrs["dilations"])]
 

@@ -1,28 +1,22 @@
-"""Pooling, written in windows and reductions."""
+"""Pooling: maxima by routines of their own, means written in windows."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Shape, canonical
-from staticgrad.graph.node import Node, located, make_node
-from staticgrad.ops import scalar
-from staticgrad.ops.composite import composite
-from staticgrad.ops.convert import as_node, broadcast, cast, float_dtype, insert_axes
+from staticgrad.graph.dims import canonical
+from staticgrad.graph.node import ATOM, Node, TensorType, located, make_node
+from staticgrad.ops.convert import as_node, broadcast, cast, float_dtype
 from staticgrad.ops.convolution import per_axis
-from staticgrad.ops.diagonals import iota
-from staticgrad.ops.joining import pad, slice_axis
-from staticgrad.ops.reduction import max as largest
-from staticgrad.ops.reduction import min as least
+from staticgrad.ops.joining import pad
 from staticgrad.ops.reduction import reduce_sum
-from staticgrad.ops.reduction_rules import spread
+from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.statistics import mean
-from staticgrad.ops.table import sample
-from staticgrad.ops.windows import FOLD, windows
+from staticgrad.ops.table import register, sample
+from staticgrad.ops.windows import FOLD, window_count, window_view, windows
 
 
 def _geometry(
@@ -40,71 +34,88 @@ def _geometry(
     }
 
 
-def _padded(x: Node, padding: tuple[tuple[int, int], ...], value: float) -> Node:
+class MaxPool(RoutineOp):
+    """The largest element of each window: of x, or of ``values`` what stands where x has it, or x's
+    zeros with an adjoint added there. The first of equal ones counts, and NaN as the largest."""
+
+    def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        shape = inputs[0].shape
+        if self is MAX_POOL_SPREAD:
+            return TensorType(inputs[0].dtype, shape)
+        rank = len(attrs["sizes"])
+        if len(shape) < rank:
+            raise ValueError(f"windows of {rank} axes need as many axes, got {inputs[0]}")
+        positions = (
+            window_count(canonical(dim + 2 * low), size, stride, dilation)
+            for dim, (low, _), size, stride, dilation in zip(
+                shape[-rank:], attrs["padding"], attrs["sizes"], attrs["strides"],
+                attrs["dilations"], strict=True,
+            )
+        )  # fmt: skip
+        return TensorType(inputs[0].dtype, (*shape[:-rank], *positions))
+
+    def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
+        if self is MAX_POOL:
+            return [make_node(MAX_POOL_SPREAD, [*node.inputs, node, adjoint], node.attrs)]
+        other = MAX_POOL_TAKE if self is MAX_POOL_SPREAD else MAX_POOL_SPREAD
+        return [None, None, make_node(other, [*node.inputs[:2], adjoint], node.attrs)]
+
+    def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
+        x, *rest = arrays
+        rank = len(attrs["sizes"])
+        pads = ((0, 0),) * (x.ndim - rank) + attrs["padding"]
+
+        def patches(array: np.ndarray, filled: Any) -> np.ndarray:
+            padded = np.pad(array, pads, constant_values=filled)
+            view = window_view(padded, attrs["sizes"], attrs["strides"], attrs["dilations"])
+            return view.reshape(*view.shape[:-rank], -1)
+
+        windows = patches(x, -np.inf)
+        if self is MAX_POOL:
+            return windows.max(axis=-1)
+        out, values = rest
+        inside = patches(np.ones(x.shape, bool), False)
+        match = ((windows == out[..., None]) | np.isnan(windows)) & inside
+        first = match & (np.cumsum(match, axis=-1) == 1)
+        if self is MAX_POOL_TAKE:
+            return np.where(first, patches(values, 0), 0).sum(axis=-1)
+        shares = np.where(first, values[..., None], 0).reshape(*out.shape, *attrs["sizes"])
+        full = tuple(size + low + high for size, (low, high) in zip(x.shape, pads, strict=True))
+        folded = FOLD.execute([shares.astype(x.dtype)], {**attrs, "shape": full})
+        return folded[tuple(slice(low, low + n) for (low, _), n in zip(pads, x.shape, strict=True))]
+
+    def options(self, node: Node) -> list[str]:
+        attrs = node.attrs
+        padding = tuple(low for low, _ in attrs["padding"])
+        return [str(item) for item in (attrs["sizes"], attrs["strides"], padding, attrs["dilations"])]
+
+    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        attrs, texts = node.attrs, [text for text, _ in arguments]
+        texts.append(_short(attrs["sizes"]))
+        padding = tuple(low for low, _ in attrs["padding"])
+        usual = {"stride": attrs["sizes"], "padding": (0,) * len(padding),
+                 "dilation": (1,) * len(padding)}  # fmt: skip
+        given = {"stride": attrs["strides"], "padding": padding, "dilation": attrs["dilations"]}
+        texts += [f"{key}={_short(given[key])}" for key in usual if given[key] != usual[key]]
+        name = f"{self.name}{len(padding)}d" if self is MAX_POOL else self.name
+        return f"{name}({', '.join(texts)})", ATOM
+
+
+def _short(values: tuple[int, ...]) -> str:
+    return str(values[0] if len(set(values)) == 1 else values)
+
+
+MAX_POOL = register(MaxPool("max_pool", "pooling", "max_pool"))
+#: of (x, the maxima, the adjoint of the maxima) the adjoint of x
+MAX_POOL_SPREAD = register(MaxPool("max_pool_spread", "pooling", "max_pool_spread"))
+#: of (x, the maxima, values) the values where the maxima are
+MAX_POOL_TAKE = register(MaxPool("max_pool_take", "pooling", "max_pool_take"))
+
+
+def _padded(x: Node, padding: tuple[tuple[int, int], ...]) -> Node:
     if not any(sum(pair) for pair in padding):
         return x
-    lead = ((0, 0),) * (x.ndim - len(padding))
-    return pad(x, (*lead, *padding), constant_values=value)
-
-
-def _axes(node: Node, rank: int) -> tuple[int, ...]:
-    return tuple(range(node.ndim - rank, node.ndim))
-
-
-def _windows(x: Node, geometry: Mapping[str, Any], filled: float) -> Node:
-    padded = _padded(x, geometry["padding"], filled)
-    return windows(padded, geometry["sizes"], geometry["strides"], geometry["dilations"])
-
-
-def _largest(x: Node, **geometry: Any) -> Node:
-    patches = _windows(x, geometry, -math.inf)
-    return largest(patches, axis=_axes(patches, len(geometry["sizes"])))
-
-
-def _position_of_largest(x: Node, **geometry: Any) -> Node:
-    """The number of the first largest element in each window, row by row; NaN counts as largest."""
-    patches = _windows(x, geometry, -math.inf)
-    axes = _axes(patches, len(geometry["sizes"]))
-    best = spread(make_node(MAX_POOL, [x], geometry), patches, axes)
-    match = scalar.logical_or(scalar.equal(patches, best), scalar.isnan(patches))
-    places = _places(patches.shape, axes)
-    beyond = broadcast(as_node(math.prod(geometry["sizes"]), places.dtype), patches.shape)
-    return least(scalar.where(match, places, beyond), axis=axes)
-
-
-def _places(shape: Shape, axes: tuple[int, ...]) -> Node:
-    """The number of each element in its window."""
-    place: Any = iota(shape, axes[0])
-    for axis in axes[1:]:
-        place = place * shape[axis] + iota(shape, axis)
-    return cast(place, np.dtype("int32"))
-
-
-def _max_pool_pullback(node: Node, adjoint: Node) -> Sequence[Node | None]:
-    """The first of equal elements takes the adjoint, as in PyTorch."""
-    (x,), geometry = node.inputs, node.attrs
-    shape = (*node.shape, *geometry["sizes"])
-    axes = tuple(range(node.ndim, len(shape)))
-    position, share = (
-        broadcast(insert_axes(item, axes), shape)
-        for item in (make_node(MAX_POOL_POSITION, [x], geometry), adjoint)
-    )
-    chosen = scalar.equal(position, _places(shape, axes))
-    pads = ((0, 0),) * (x.ndim - len(axes)) + geometry["padding"]
-    attrs = {key: geometry[key] for key in ("sizes", "strides", "dilations")}
-    attrs["shape"] = tuple(
-        canonical(dim + low + high) for dim, (low, high) in zip(x.shape, pads, strict=True)
-    )
-    result = make_node(FOLD, [scalar.where(chosen, share, 0.0)], attrs)
-    for axis, (low, _) in enumerate(pads):
-        result = slice_axis(result, axis, low, x.shape[axis])
-    return [result]
-
-
-MAX_POOL = composite("max_pool", _largest, _max_pool_pullback)
-MAX_POOL_POSITION = composite(
-    "max_pool_position", _position_of_largest, lambda node, adjoint: [None]
-)
+    return pad(x, (*((0, 0),) * (x.ndim - len(padding)), *padding))
 
 
 def _max_pool(rank: int, x: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Node:
@@ -142,7 +153,9 @@ def _pool_windows(rank: int, x: Any, size: Any, stride: Any, padding: Any) -> No
     node = as_node(x)
     node = cast(node, float_dtype(node.dtype))
     try:
-        return _windows(node, _geometry(rank, size, stride, padding, 1), 0.0)
+        geometry = _geometry(rank, size, stride, padding, 1)
+        padded = _padded(node, geometry["padding"])
+        return windows(padded, geometry["sizes"], geometry["strides"])
     except ValueError as error:
         raise located(error, "pooling", [node]) from None
 
@@ -152,7 +165,7 @@ def _avg_pool(
     divisor: int | None,
 ) -> Node:  # fmt: skip
     patches = _pool_windows(rank, x, size, stride, padding)
-    axes = _axes(patches, rank)
+    axes = tuple(range(patches.ndim - rank, patches.ndim))
     if divisor is not None:
         return reduce_sum(patches, axes) / divisor
     if count_include_pad or per_axis(padding, rank, "padding") == (0,) * rank:
