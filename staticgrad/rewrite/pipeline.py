@@ -21,6 +21,7 @@ from staticgrad.rewrite.passes import (
     split_sums,
     stabilise,
 )
+from staticgrad.rewrite.planes import join_planes
 from staticgrad.rewrite.rules import FIRED
 
 #: Dead code needs no pass of its own: a graph is walked from its roots, and what nothing leads to
@@ -39,6 +40,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     simplify,
     lower_contractions,
     split_sums,
+    join_planes,
     simplify,
     merge_common_subexpressions,
 )
