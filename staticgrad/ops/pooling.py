@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ class MaxPool(RoutineOp):
         def patches(array: np.ndarray, filled: Any) -> np.ndarray:
             padded = np.pad(array, pads, constant_values=filled)
             view = window_view(padded, attrs["sizes"], attrs["strides"], attrs["dilations"])
-            return view.reshape(*view.shape[:-rank], -1)
+            return view.reshape(*view.shape[:-rank], math.prod(attrs["sizes"]))
 
         windows = patches(x, -np.inf)
         if self is MAX_POOL:
