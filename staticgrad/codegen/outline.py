@@ -49,7 +49,9 @@ class Candidate:
 def outline(program: Program) -> Program:
     """Replace groups of items that occur at least twice by calls of one function."""
     blocks = [item for item in program.items if isinstance(item, Blocked)]
-    parts = [(group, {}) for group in groups(program.items) if group[-1] not in blocks]
+    parts: list[tuple[list[Any], dict[Buffer, Buffer]]] = [
+        (group, {}) for group in groups(program.items) if group[-1] not in blocks
+    ]  # fmt: skip
     parts += [(group, item.views) for item in blocks for group in groups(item.items)]
     readers = program.readers
     uses = _uses([group for group, _ in parts])
@@ -321,5 +323,5 @@ def common_words(names: list[str]) -> str:
         if len(set(column)) > 1:
             break
         starts.append(column[0])
-    best = "_".join(max(ends, starts, key=len))
+    best = "_".join(ends if len(ends) >= len(starts) else starts)
     return best if best.isidentifier() and best not in ("d", "f32", "f64") else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,29 +35,32 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
     block of rows does so from item to item; all else that a block touches, throughout the block."""
     spans: dict[Buffer, tuple[int, int]] = {}
 
-    def touch(item: Any, first: int, last: int, which: Callable[[Buffer], bool]) -> None:
-        for statement in statements(item):
-            for access in statement.accesses:
-                buffer = access.buffer.memory
-                if buffer.kind == "workspace" and not buffer.is_local and which(buffer):
-                    known = spans.get(buffer, (first, last))
-                    spans[buffer] = (min(known[0], first), max(known[1], last))
+    def touch(buffers: Iterable[Buffer], first: int, last: int) -> None:
+        for buffer in buffers:
+            known = spans.get(buffer, (first, last))
+            spans[buffer] = (min(known[0], first), max(known[1], last))
 
     position = 0
     for item in program.items:
         if isinstance(item, Blocked):
             local = {buffer.memory for buffer in item.local}
             end = position + len(item.items) - 1
-            touch(item, position, end, lambda buffer, local=local: buffer not in local)
+            touch([buffer for buffer in touched(item) if buffer not in local], position, end)
             for inner in item.items:
-                touch(inner, position, position, lambda buffer, local=local: buffer in local)
+                touch([b for b in touched(inner) if b in local], position, position)
                 position += 1
         else:
-            touch(item, position, position, lambda buffer: True)
-            for buffer in item.partial.values() if isinstance(item, Shared) else ():
-                spans[buffer] = (position, position)
+            touch(touched(item), position, position)
+            touch(item.partial.values() if isinstance(item, Shared) else (), position, position)
             position += 1
     return spans
+
+
+def touched(item: Any) -> list[Buffer]:
+    """The stored buffers of the workspace that an item reads or writes, in order."""
+    found = [access.buffer.memory for member in statements(item) for access in member.accesses]
+    stored = [buffer for buffer in found if buffer.kind == "workspace" and not buffer.is_local]
+    return list(dict.fromkeys(stored))
 
 
 def plan(program: Program) -> Program:

@@ -230,8 +230,8 @@ class Roller:
         # the addresses of a stack of parameters follow each other
         order: list[Buffer] = []
         for buffer in program.parameters:
-            member = self.members.get(buffer)
-            row = [buffer] if member is None else member.stack.buffers
+            stacked = self.members.get(buffer)
+            row = [buffer] if stacked is None else stacked.stack.buffers
             order += [each for each in row if each not in order]
         program.parameters = order
         self.stacks = list(found)
