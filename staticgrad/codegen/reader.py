@@ -28,6 +28,14 @@ def reader_of(statement: Any, buffers: dict[Node, Buffer], position: str = "") -
     return ElementReader(buffers, position)
 
 
+def operations(statement: Any, buffers: dict[Node, Buffer]) -> int:
+    """How many operations the value of a statement takes, as it is written."""
+    reader = reader_of(statement, buffers)
+    text = statement.value(reader, statement.own)[0]
+    written = sum(text.count(f" {sign} ") for sign in ("+", "-", "*", "/", "//", "%", "**"))
+    return written + sum(text.count(f"{name}(") for name in reader.functions)
+
+
 class ElementReader:
     """Writes elements as text, and takes down which buffers were read at which index.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from staticgrad.codegen.fuse import CHEAP_FUNCTIONS, without
 from staticgrad.codegen.program import Buffer, Loop, Program, Statement, statements
-from staticgrad.codegen.reader import reader_of
+from staticgrad.codegen.reader import operations, reader_of
 from staticgrad.graph.node import Node
 from staticgrad.ops.elementwise import Elementwise
 from staticgrad.ops.lowering import IndexMap
@@ -127,15 +127,9 @@ class Recomputer:
 
     def _is_cheap(self, statement: Statement, position: int) -> bool:
         read = {access.buffer for access in statement.accesses if not access.writes}
-        stop = {buffer.node for buffer in read}
-
-        def operations(item: Node) -> int:
-            inner = sum(operations(source) for source in item.inputs if source not in stop)
-            return (item.op.flops > 0) + inner
-
         return (
             len(read) <= MOST_READ
-            and operations(statement.node) <= MOST_OPERATIONS
+            and operations(statement, self.readers) <= MOST_OPERATIONS
             and all(self._is_stored(source, position) for source in read)
         )
 
@@ -158,8 +152,10 @@ class Recomputer:
             if buffer is not None:
                 found.add(item)
             count += item.op.flops > 0
+            if count > MOST_INLINED or len(sources) > MOST_READ:
+                return set()
             waiting += item.inputs
-        return found if count <= MOST_INLINED and len(sources) <= MOST_READ else set()
+        return found if len(sources) <= MOST_READ else set()
 
     def _repeat(self, use: Use, buffer: Buffer, users: list[Use]) -> None:
         """Put a copy before the first use in every loop but the statement's own, where it stays if it

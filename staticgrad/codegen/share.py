@@ -24,7 +24,9 @@ from staticgrad.codegen.program import (
     only_starts,
     statements,
 )
+from staticgrad.codegen.reader import operations
 from staticgrad.graph.dims import product, symbols_of
+from staticgrad.graph.node import Node
 
 #: operations that a part has at least, some 100 microseconds: starting threads costs little beside
 LEAST_WORK = 1_000_000
@@ -36,22 +38,28 @@ MOST_PARTS = 64
 def share(program: Program) -> Program:
     """Make parts of the loops that are worth it."""
     items: list[Any] = []
+    readers = program.readers
     taken = {buffer.name for buffer in program.buffers} | set(program.names.values())
     for *starts, item in groups(program.items):
-        shared = shared_loop(program, item, taken) if isinstance(item, Loop) else None
+        shared = None
+        if isinstance(item, Loop):
+            shared = shared_loop(program, readers, item, taken)
         items += [*starts, item if shared is None else shared]
     program.items = items
     return program
 
 
-def shared_loop(program: Program, loop: Loop, taken: set[str]) -> Shared | None:
+def shared_loop(
+    program: Program, readers: dict[Node, Buffer], loop: Loop, taken: set[str]
+) -> Shared | None:
     """The loop in parts; None if it is too short, or if its steps need each other."""
     members = list(statements(loop))
     if not isinstance(loop.extent, int) or only_starts(loop):
         return None
     if not all(isinstance(member, Statement) and may_share(member, loop) for member in members):
         return None
-    parts = min(sum(map(work, members)) // LEAST_WORK, MOST_PARTS, loop.extent)
+    in_all = sum(work(member, readers) for member in members)
+    parts = min(in_all // LEAST_WORK, MOST_PARTS, loop.extent)
     if parts < 2:
         return None
     private = {variable(m.target) for m in members if m.action in ("start", "store")}
@@ -111,13 +119,8 @@ def program_start(program: Program, target: Buffer) -> Statement | None:
     return None
 
 
-def work(statement: Statement) -> int:
+def work(statement: Statement, readers: dict[Node, Buffer]) -> int:
     """About how many operations a statement takes in all."""
-    stop = {access.buffer.node for access in statement.accesses if not access.writes}
-
-    def operations(node: Any) -> int:
-        return (node.op.flops > 0) + sum(operations(n) for n in node.inputs if n not in stop)
-
     costly = sum(COSTLY for name in statement.functions if name not in CHEAP_FUNCTIONS)
-    each = 1 + operations(statement.node) + costly
+    each = 1 + operations(statement, readers) + costly
     return int(sympy.Integer(product(statement.domain))) * each
