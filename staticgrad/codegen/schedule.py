@@ -144,9 +144,9 @@ class Scheduler:
             self.groups.append([Call(node, self._target(node), operands, transpose, section)])
         elif isinstance(node.op, RoutineOp):
             self._target(node)
-            operands = [self.buffers[operand] for operand in node.op.operands(node)]
+            arrays = [self.buffers[operand] for operand in node.op.operands(node)]
             scratch = self._scratch(node, node.op.scratch(node))
-            self.groups.append([RoutineCall(node, self.buffers[node], operands, scratch, section)])
+            self.groups.append([RoutineCall(node, self.buffers[node], arrays, scratch, section)])
         elif node.op.name == "cumsum":
             self._scan(node, section)
         elif node.op.name in ("scatter_add", "fold"):

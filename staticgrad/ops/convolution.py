@@ -65,7 +65,9 @@ class Convolution(RoutineOp):
         return results
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
-        x, weight, out = (*arrays[: self.result], None, *arrays[self.result :])
+        operands: list[Any] = [*arrays]
+        operands.insert(self.result, None)
+        x, weight, out = operands
         strides, padding, dilations = attrs["strides"], attrs["padding"], attrs["dilations"]
         rank = len(strides)
         batch, channels, *size = attrs["shape"] if x is None else x.shape
