@@ -254,7 +254,9 @@ def test_switching_modes_in_the_middle() -> None:
         return [p.value.copy() for p in net.parameters()]
 
     for a, b in zip(run("s" * 12), run("eessseeseses"), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12)
+        # the modes multiply matrices by different kernels, which round in different orders: what that
+        # does to a weight is relative to the sums it comes from, not to the weight
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(b).max())
 
 
 def test_learning_rate_is_read_at_each_call() -> None:
