@@ -223,7 +223,7 @@ class Emitter(Writer):
             for inner in item.body:
                 self._item(inner)
         elif isinstance(item, Loop):
-            self.line(f"for {item.variable} in range({format_dim(item.extent)}):")
+            self.line(f"for {item.variable} in range({self.steps(item)}):")
             self.depth += 1
             for inner in item.body:
                 self._item(inner)

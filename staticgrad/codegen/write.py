@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from staticgrad.codegen.layout import INDENT, assignment, clipped
-from staticgrad.codegen.program import FIRST_CHECK, Invocation, Program, Statement
+from staticgrad.codegen.program import FIRST_CHECK, Invocation, Loop, Program, Statement
 from staticgrad.codegen.reader import ElementReader, reader_of
+from staticgrad.graph.dims import format_dim
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 
 NUMBA_NAMES = {
     "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
 }  # fmt: skip
+
+#: constant lengths of innermost loops that LLVM would unroll although they do not fill its vectors
+SHORT_LOOPS = frozenset(length for length in range(5, 32) if length % 8)
 
 
 class Writer:
@@ -72,6 +76,15 @@ class Writer:
     def _used(self, reader: ElementReader, text: str) -> None:
         self.functions |= reader.functions
         self.types |= {name for name in NUMBA_NAMES if f"{name}(" in text}
+
+    def steps(self, loop: Loop) -> str:
+        """What stands in a loop's range."""
+        steps = format_dim(loop.extent)
+        innermost = not any(isinstance(inner, Loop) for inner in loop.body)
+        if innermost and loop.extent in SHORT_LOOPS:
+            self.kernels.add("short")
+            return f"short({steps})"
+        return steps
 
     # ---- comments --------------------------------------------------------------------------------
 

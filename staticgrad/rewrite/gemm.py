@@ -21,6 +21,8 @@ from staticgrad.ops.table import register
 SMALLEST_PRODUCT = 512
 #: of a matrix whose product with a vector has a kernel of its own; other such products are loops
 FEWEST_ROWS, MOST_COLUMNS = 256, 64
+#: fewer columns fill no vector
+FEWEST_COLUMNS = 16
 
 
 class Gemm(Op):
@@ -73,6 +75,10 @@ def lower_contraction(node: Node) -> Node:
     swapped = bool(rows and columns) and out.index(columns[0]) < out.index(rows[0])
     # a vector stands on the right
     swapped = swapped or (not rows and bool(columns))
+    # vectors go along the columns: few of them leave lanes idle, which many rows would not
+    sides = (columns, rows) if swapped else (rows, columns)
+    if rows and columns and _is_thin(*(_size(c, dims) for c in (*sides, inner))):
+        swapped = not swapped
     if swapped:
         a, b, left, right, rows, columns = b, a, right, left, columns, rows
     first, transpose_a = _operand(a, left, batch, rows, inner, dims)
@@ -108,6 +114,14 @@ def _pays(
         return volume > SMALLEST_PRODUCT
     # with a named dimension, count on a typical batch of 32
     return isinstance(volume, int) and volume * 32 ** (3 - len(known)) > SMALLEST_PRODUCT
+
+
+def _is_thin(rows: Dim, columns: Dim, inner: Dim) -> bool:
+    """Whether a long sum of products has so few columns that moving the result costs little."""
+    return (
+        isinstance(rows, int) and isinstance(columns, int) and isinstance(inner, int)
+        and columns < FEWEST_COLUMNS <= rows // 4 and inner >= FEWEST_ROWS
+    )  # fmt: skip
 
 
 def _is_tall(node: Node, sizes: Sequence[Dim]) -> bool:

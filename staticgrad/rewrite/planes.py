@@ -62,5 +62,5 @@ def _plane(node: Node) -> Node | None:
         if source.ndim > 1:
             source = reshape_to(source, (*source.shape[:-2], 1))
         return broadcast(source, shape)
-    in_memory = isinstance(node.op, RoutineOp) or node.op.name in ("placeholder", "parameter")
+    in_memory = isinstance(node.op, RoutineOp) or node.op.name == "placeholder"
     return reshape_to(node, shape) if in_memory else None
