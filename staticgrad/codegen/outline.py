@@ -242,15 +242,14 @@ def _is_flat(
     statement: Statement, index: Any, buffer: Buffer, shape: tuple[Dim, ...], size: Dim
 ) -> bool:
     """Whether the element that a step of the loops touches is the one with the step's number."""
-    if index is None or canonical(product(shape) - size) != 0:
+    # the shortcuts answer most questions, and algebra takes long
+    total = product(shape)
+    if index is None or (total != size and canonical(total - size) != 0):
         return False
-    return bool(
-        canonical(
-            _number(tuple(index[axis] for axis in buffer.axes), shape)
-            - _number(statement.own, statement.domain)
-        )
-        == 0
-    )
+    moved = tuple(index[axis] for axis in buffer.axes)
+    if shape == statement.domain and moved == statement.own:
+        return True
+    return bool(canonical(_number(moved, shape) - _number(statement.own, statement.domain)) == 0)
 
 
 def _number(index: tuple[Any, ...], shape: tuple[Dim, ...]) -> Any:

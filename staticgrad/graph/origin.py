@@ -133,7 +133,7 @@ def assignments(file: str) -> dict[int, list[Assignment]]:
     except (SyntaxError, ValueError):
         return {}
     found: dict[int, list[Assignment]] = {}
-    for statement in ast.walk(tree):
+    for statement in _statements(tree):
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
         elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
@@ -148,3 +148,15 @@ def assignments(file: str) -> dict[int, list[Assignment]]:
                     ((first, statement.col_offset), end, target.id)
                 )
     return found
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements, also those within others; expressions, which are most of a tree, are left out."""
+    waiting = [tree]
+    while waiting:
+        outer = waiting.pop()
+        for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+            inner = getattr(outer, name, None)
+            if isinstance(inner, list):  # an expression with an ``if`` has single ones
+                waiting += inner
+        yield outer

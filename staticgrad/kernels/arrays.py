@@ -12,7 +12,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 
 def contiguous(dtype, shape, readonly=False):
@@ -22,6 +21,14 @@ def contiguous(dtype, shape, readonly=False):
     ):
         raise TypingError(f"a shape is a tuple of integers, not {shape}")
     return types.Array(dtype, len(shape), "C", readonly=readonly)
+
+
+def fill_in(array, **fields):
+    """Set an array's fields as ``populate_array`` does."""
+    # needed to compile, not for machine code from the cache, and it takes long to import
+    from numba.np.arrayobj import populate_array
+
+    populate_array(array, **fields)
 
 
 def wrap(context, builder, kind, address, shape, shape_type):
@@ -38,7 +45,7 @@ def wrap(context, builder, kind, address, shape, shape_type):
         strides.insert(0, stride)
         stride = builder.mul(stride, size)
     array = context.make_array(kind)(context, builder)
-    populate_array(
+    fill_in(
         array,
         data=builder.bitcast(address, data_type.as_pointer()),
         shape=sizes,
@@ -165,7 +172,7 @@ def rows_of(typing_context, array, first, count):
         )
         strides = cgutils.unpack_tuple(builder, whole.strides)
         slab = context.make_array(array)(context, builder)
-        populate_array(
+        fill_in(
             slab,
             data=cgutils.pointer_add(
                 builder, whole.data, builder.mul(position, strides[0]), whole.data.type
@@ -205,7 +212,7 @@ def part(typing_context, array, index):
         sizes = cgutils.unpack_tuple(builder, whole.shape)
         distance = builder.mul(position, strides[0])
         slab = context.make_array(kind)(context, builder)
-        populate_array(
+        fill_in(
             slab,
             data=cgutils.pointer_add(builder, whole.data, distance, whole.data.type),
             shape=sizes[1:],

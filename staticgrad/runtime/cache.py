@@ -39,6 +39,9 @@ from staticgrad.codegen.sources import source_files
 
 MAGIC = b"staticgrad machine code 1\n"
 MODULE, CODE = ".py", ".bin"
+#: how the names of Numba's run time for memory begin. It is compiled at its first use, which takes
+#: longer than all else in loading machine code; what works on views alone does not refer to it
+RUN_TIME = b"NRT_"
 
 
 @dataclass(frozen=True)
@@ -190,8 +193,8 @@ def restore(dispatcher: Any, path: Path, signature: tuple[Any, ...]) -> bool:
     head, data = content[: len(MAGIC) + 32], content[len(MAGIC) + 32 :]
     if head != MAGIC + hashlib.sha256(data).digest():
         return False
-    # what linked code refers to of Numba's run time, and far less than what a compilation needs
-    rtsys.initialize(dispatcher.targetctx)
+    if RUN_TIME in data:
+        rtsys.initialize(dispatcher.targetctx)
     try:
         result = CompileResult._rebuild(dispatcher.targetctx, *pickle.loads(data))
         if tuple(result.signature.args) != tuple(signature):
