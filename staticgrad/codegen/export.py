@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 
 from staticgrad.codegen.emit import Generated
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
-from staticgrad.codegen.sources import Import, source_of
+from staticgrad.codegen.sources import Import, defined_names, source_of
 from staticgrad.graph.dims import format_shape, symbols_of
 from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.traverse import topological
@@ -23,16 +25,33 @@ def standalone(graph: Graph, generated: Generated) -> str:
     imports |= {Import("numpy", ""), Import("numba", "njit")}
     imports |= {Import("numba", name) for name in generated.numba_names}
     imports |= {Import("math", name) for name in generated.math_names}
+    taken = {item.name or item.module.split(".")[0] for item in imports}
+    taken.update(name for statement in ast.parse(helpers).body for name in defined_names(statement))
+    body, name = _beside(generated, taken)
     sections = [
         f'"""{generated.header}"""',
         import_block(imports),
-        generated.body.rstrip(),
+        body.rstrip(),
         _constants(generated),
-        _run(graph, generated, inputs, parameters, outputs),
+        _run(graph, generated, name, inputs, parameters, outputs),
         helpers,
     ]
     head, *rest = [section for section in sections if section]
     return head + "\n\n" + rest[0] + "\n\n\n" + "\n\n\n".join(rest[1:]) + "\n"
+
+
+def _beside(generated: Generated, taken: set[str]) -> tuple[str, str]:
+    """The generated functions and the main one's name, with other names for those that helpers have,
+    which stand in modules of their own otherwise."""
+    body, main = generated.body, generated.name
+    defined = {name for statement in ast.parse(body).body for name in defined_names(statement)}
+    for name in sorted(defined & taken):
+        other = f"{name}_function"
+        while re.search(rf"\b{other}\b", body) or other in taken:
+            other += "_"
+        body = re.sub(rf"(?<![\w.]){name}\b", other, body)
+        main = other if name == main else main
+    return body, main
 
 
 def import_block(imports: set[Import]) -> str:
@@ -62,7 +81,12 @@ def _constants(generated: Generated) -> str:
 
 
 def _run(
-    graph: Graph, generated: Generated, inputs: list[str], parameters: list[str], outputs: list[str]
+    graph: Graph,
+    generated: Generated,
+    name: str,
+    inputs: list[str],
+    parameters: list[str],
+    outputs: list[str],
 ) -> str:
     program = generated.program
     arguments = ", ".join([*inputs, *(["*"] if parameters else []), *parameters])
@@ -104,7 +128,7 @@ def _run(
         f"    {buffer.name} = np.empty({format_shape(buffer.shape)}, np.{buffer.dtype})"
         for buffer in program.outputs
     ]
-    lines.append(f"    status = {generated.name}({', '.join([*call, *outputs])})")
+    lines.append(f"    status = {name}({', '.join([*call, *outputs])})")
     lines.append(f"    if status == {NOT_READY}:")
     lines.append('        raise ValueError("an argument has the wrong shape")')
     lines.append(f"    if status >= {FIRST_CHECK}:")
