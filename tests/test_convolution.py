@@ -1,4 +1,4 @@
-"""Convolutions and pooling against sums in float64, over geometries, dtypes and batches of any size."""
+"""Convolutions against sums in float64, over geometries, dtypes and batches of any size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 import staticgrad as sg
-from staticgrad import eager
+from staticgrad.graph.node import GraphError, make_node
+from staticgrad.kernels.convolution import convolve, convolve_transposed, correlate
+from staticgrad.ops.convolution import CONVOLUTION, CORRELATION, TRANSPOSED_CONVOLUTION
 
 DTYPES = ("float32", "float64")
 
@@ -79,7 +82,7 @@ def compiled(x: np.ndarray, w: np.ndarray, geometry: dict[str, Any]) -> Any:
     return sg.compile([px, pw, adjoint], [y, *gradients])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(convolutions(), st.integers(0, 2**32 - 1))
 def test_convolution_and_its_adjoints(case: Any, seed: int) -> None:
     dtype, x_shape, w_shape, geometry = case
@@ -102,6 +105,177 @@ def test_convolution_and_its_adjoints(case: Any, seed: int) -> None:
             size = max(w[0].size, adjoint[:, 0].size, w.size // w.shape[1])
             bound = 4 * np.finfo(dtype).eps * size * max(1.0, np.abs(other).max(initial=0.0))
             np.testing.assert_allclose(ours, other, rtol=0, atol=bound)
+
+
+# ---- the routines themselves: every geometry is a call, nothing is compiled anew ---------------------
+
+
+@njit
+def run_convolve(x, w, out, scratch, strides, padding, dilations):  # type: ignore[no-untyped-def]
+    convolve(x, w, out, scratch, strides, padding, dilations)
+
+
+@njit
+def run_convolve_transposed(x, w, out, scratch, strides, padding, dilations):  # type: ignore[no-untyped-def]
+    convolve_transposed(x, w, out, scratch, strides, padding, dilations)
+
+
+@njit
+def run_correlate(x, w, out, scratch, strides, padding, dilations):  # type: ignore[no-untyped-def]
+    correlate(x, w, out, scratch, strides, padding, dilations)
+
+
+#: what is computed of x, weight and out, by which routine and op
+ROUTINES = ((2, run_convolve, CONVOLUTION), (0, run_convolve_transposed, TRANSPOSED_CONVOLUTION),
+            (1, run_correlate, CORRELATION))  # fmt: skip
+
+
+def surrounded(shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Memory filled with NaN, and an array in the middle of it."""
+    size = int(np.prod(shape))
+    memory = np.full(size + 128, np.nan, dtype)
+    return memory, memory[64 : 64 + size].reshape(shape)
+
+
+def scratch_size(op: Any, arrays: list[np.ndarray], attrs: dict[str, Any], known: bool) -> int:
+    """What the op asks for, with a batch that is a number or a name."""
+    dtype = str(arrays[0].dtype)
+    nodes = [
+        sg.placeholder(name, array.shape if name == "w" or known else ("n", *array.shape[1:]), dtype)
+        for name, array in zip("xwo", arrays, strict=True)
+    ]
+    shape = nodes.pop(op.result).shape
+    node = make_node(op, nodes, attrs if op is CONVOLUTION else {**attrs, "shape": shape})
+    size = op.scratch(node)
+    assert isinstance(size, int)
+    return size
+
+
+@settings(max_examples=150, deadline=None)
+@given(convolutions(), st.sampled_from([0, 0, 1, 40]), st.booleans(), st.integers(0, 2**32 - 1))
+def test_routines(case: Any, more: int, special: bool, seed: int) -> None:
+    """All three against sums; they write nothing but their result, and what they leave in memory that
+    they work in does not matter. What is not finite counts where a window meets it, nowhere else."""
+    dtype, x_shape, w_shape, geometry = case
+    rng = np.random.default_rng(seed)
+    batch = x_shape[0] + (more if x_shape[2] * x_shape[3] < 100 else 0)
+    out = tuple(
+        positions(*sizes)
+        for sizes in zip(x_shape[2:], w_shape[2:], geometry["stride"], geometry["padding"],
+                         geometry["dilation"], strict=True)
+    )  # fmt: skip
+    shapes = ((batch, *x_shape[1:]), w_shape, (batch, w_shape[0], *out))
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    for array in arrays:
+        if special and array.size and rng.random() < 0.5:
+            spots = rng.integers(array.size, size=2)
+            array.flat[spots] = rng.choice([np.inf, -np.inf, np.nan], 2)
+    strides, padding, dilations = (geometry[key] for key in ("stride", "padding", "dilation"))
+    attrs = {"strides": strides, "padding": tuple((p, p) for p in padding), "dilations": dilations}
+    with np.errstate(invalid="ignore"):
+        results = reference(*arrays, geometry)
+    terms = (w_shape[1], w_shape[0], max(1, batch * out[0] * out[1]))
+    for (position, run, op), wanted, count in zip(ROUTINES, results, terms, strict=True):
+        size = scratch_size(op, arrays, attrs, bool(rng.integers(2)))
+        copies = []
+        for _ in range(2):
+            memories = [surrounded(array.shape, dtype) for array in arrays]
+            for k, (_, inside) in enumerate(memories):
+                if k != position:
+                    inside[...] = arrays[k]
+            scratch_memory, scratch = surrounded((size,), dtype)
+            run(*(inside for _, inside in memories), scratch, strides, padding, dilations)
+            for memory in (scratch_memory, *(memory for memory, _ in memories)):
+                assert np.isnan(memory[:64]).all() and np.isnan(memory[-64:]).all()
+            copies.append(memories[position][1])
+        got, again = copies
+        np.testing.assert_array_equal(got, again)
+        finite = np.isfinite(wanted)
+        np.testing.assert_array_equal(got[~finite], wanted[~finite].astype(dtype))
+        count *= 1 if op is CORRELATION else w_shape[2] * w_shape[3]
+        largest = np.abs(wanted[finite]).max(initial=1.0)
+        bound = 4 * np.finfo(dtype).eps * count * largest
+        np.testing.assert_allclose(got[finite], wanted[finite], rtol=0, atol=bound)
+
+
+@settings(max_examples=3, deadline=None)
+@given(convolutions(), st.booleans(), st.integers(0, 2**32 - 1))
+def test_second_derivatives(case: Any, line: bool, seed: int) -> None:
+    """Of sum(y adjoint): its gradients, paired with directions, differentiated again. All are other
+    convolutions of the same kind, whose values are sums."""
+    _, x_shape, w_shape, geometry = case
+    rng = np.random.default_rng(seed)
+    if line:
+        x_shape, w_shape = (*x_shape[:2], 1, x_shape[3]), (*w_shape[:2], 1, w_shape[3])
+        usual = {"stride": 1, "dilation": 1, "padding": 0}
+        geometry = {**geometry, **{key: (n, geometry[key][1]) for key, n in usual.items()}}
+    x, w, d_x, d_w = (rng.standard_normal(shape) for shape in (x_shape, w_shape) * 2)
+    flat = (lambda shape: (*shape[:2], shape[3])) if line else tuple
+    inputs = [
+        sg.placeholder(name, flat(array.shape), dtype="float64")
+        for name, array in zip(("x", "w", "d_x", "d_w"), (x, w, d_x, d_w), strict=True)
+    ]
+    px, pw, pdx, pdw = inputs
+    if line:
+        options = {key: value[1] for key, value in geometry.items() if key != "groups"}
+        y = sg.conv1d(px, pw, **options, groups=geometry["groups"])
+    else:
+        y = sg.conv2d(px, pw, **geometry)
+    first = sg.grad((y * y).sum() * 0.5, [px, pw])
+    second = sg.grad((first[0] * pdx).sum() + (first[1] * pdw).sum(), [px, pw])
+    arrays = (x, w, d_x, d_w)
+    got = sg.compile(inputs, second)(*(array.reshape(flat(array.shape)) for array in arrays))
+    shape = y.shape if not line else (*y.shape[:2], 1, y.shape[2])
+    zeros = np.zeros(tuple(int(item) for item in shape))
+    values = reference(x, w, zeros, geometry)[0]
+    moved = reference(d_x, w, zeros, geometry)[0] + reference(x, d_w, zeros, geometry)[0]
+    wanted_x = reference(x, w, moved, geometry)[1] + reference(x, d_w, values, geometry)[1]
+    wanted_w = reference(x, w, moved, geometry)[2] + reference(d_x, w, values, geometry)[2]
+    for ours, other in zip(got, (wanted_x, wanted_w), strict=True):
+        bound = 1e-9 * max(1.0, np.abs(other).max(initial=0.0))
+        np.testing.assert_allclose(ours.reshape(other.shape), other, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize(("size", "dilation"), [(2, 1), (3, 2), (4, 1)])
+def test_same_padding(size: int, dilation: int) -> None:
+    """As many positions as elements; of an odd number of zeros one more stands at the end."""
+    rng = np.random.default_rng(size)
+    x, w = rng.standard_normal((2, 3, 17)), rng.standard_normal((5, 3, size))
+    px, pw = (sg.placeholder(name, a.shape, dtype="float64") for name, a in (("x", x), ("w", w)))
+    y = sg.conv1d(px, pw, padding="same", dilation=dilation)
+    got = sg.compile([px, pw], [y, *sg.grad(sg.sum(y * y), [px, pw])])(x, w)
+    low = dilation * (size - 1) // 2
+    full = np.pad(x, ((0, 0), (0, 0), (low, dilation * (size - 1) - low)))[:, :, None]
+    geometry = {"stride": (1, 1), "dilation": (1, dilation), "padding": (0, 0), "groups": 1}
+    values = reference(full, w[:, :, None], np.zeros((2, 5, 1, 17)), geometry)[0]
+    wanted = reference(full, w[:, :, None], 2 * values, geometry)
+    np.testing.assert_allclose(got[0], values[:, :, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(got[1], wanted[1][:, :, 0, low : low + 17], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(got[2], wanted[2][:, :, 0], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "said"),
+    [
+        (((2, 3, 8, 8), (4, 3, 9, 3)), {}, "does not fit"),
+        (((2, 3, 8, 8), (4, 2, 3, 3)), {}, "3 channels"),
+        (((2, 4, 8, 8), (3, 2, 3, 3)), {"groups": 2}, "do not divide"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"groups": 0}, "groups"),
+        (((2, 4, 8), (4, 4, 3)), {}, "expected an input"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"stride": 0}, "must be positive"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"dilation": (1, 0)}, "must be positive"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"padding": -1}, "padding"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"padding": (1, 1, 1)}, "padding"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"padding": "full"}, "padding"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"padding": "same", "stride": 2}, "needs stride 1"),
+        (((2, 4, 8, 8), (4, 4, 3, 3)), {"stride": 1.5}, "stride"),
+        (((2, 4, 8, 8), (4, 4, 0, 3)), {}, "must be positive"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said(shapes: Any, options: Any, said: str) -> None:
+    x, w = (sg.placeholder(name, shape) for name, shape in zip("xw", shapes, strict=True))
+    with pytest.raises(GraphError, match=said):
+        sg.conv2d(x, w, **options)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -154,88 +328,6 @@ def test_zero_padding_times_infinity_is_nan() -> None:
     geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     y = compiled(x, w, geometry)(x, w, x)[0]
     assert np.isnan(y[0, 0, 0]).all() and y[0, 0, 1, 1] == np.inf
-
-
-# ---- max pooling ------------------------------------------------------------------------------------
-
-
-def pooled(x: np.ndarray, adjoint: np.ndarray, sizes: Any, geometry: dict[str, Any]) -> Any:
-    """The maxima, and the adjoint at the first of them; NaN counts as largest."""
-    y, d_x = np.full(adjoint.shape, -np.inf), np.zeros(x.shape)
-    for index in np.ndindex(*adjoint.shape):
-        best = None
-        for place in np.ndindex(*sizes):
-            spot = tuple(
-                o * s + k * d - p
-                for o, k, s, d, p in zip(index[2:], place, geometry["stride"],
-                                         geometry["dilation"], geometry["padding"], strict=True)
-            )  # fmt: skip
-            if any(not 0 <= i < n for i, n in zip(spot, x.shape[2:], strict=True)):
-                continue
-            here = (*index[:2], *spot)
-            if best is None or x[here] > x[best] or (np.isnan(x[here]) and not np.isnan(x[best])):
-                best = here
-        if best is not None:
-            y[index] = x[best]
-            d_x[best] += adjoint[index]
-    return y, d_x
-
-
-@st.composite
-def poolings(draw: st.DrawFn) -> tuple[str, tuple[int, ...], tuple[int, int], dict[str, Any]]:
-    # windows two wide, side by side, have vectors of their own
-    wide = draw(st.sampled_from([True, False]))
-    sizes = (draw(st.integers(1, 4)), 2 if wide else draw(st.integers(1, 4)))
-    geometry = {
-        "stride": (draw(st.integers(1, 3)), 2 if wide else draw(st.integers(1, 3))),
-        "dilation": (draw(st.integers(1, 2)), 1 if wide else draw(st.integers(1, 2))),
-        "padding": (draw(st.integers(0, sizes[0] // 2)),
-                    0 if wide else draw(st.integers(0, sizes[1] // 2))),
-    }  # fmt: skip
-    size = tuple(
-        draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), most))
-        for k, d, p, most in zip(sizes, geometry["dilation"], geometry["padding"], (8, 70),
-                                 strict=True)
-    )  # fmt: skip
-    return draw(st.sampled_from(DTYPES)), (draw(st.integers(0, 2)), 2, *size), sizes, geometry
-
-
-@settings(max_examples=25, deadline=None)
-@given(poolings(), st.integers(0, 2**32 - 1))
-def test_max_pooling(case: Any, seed: int) -> None:
-    dtype, shape, sizes, geometry = case
-    rng = np.random.default_rng(seed)
-    # few values, so that there are ties
-    x = rng.integers(-3, 4, shape).astype(dtype)
-    x[rng.random(shape) < 0.05] = np.nan
-    x[rng.random(shape) < 0.05] = -np.inf
-    px = sg.placeholder("x", ("batch", *shape[1:]), dtype=dtype)
-    y = sg.max_pool2d(px, sizes, **geometry)
-    adjoint = sg.placeholder("adjoint", y.shape, dtype=dtype)
-    (d_x,) = sg.grad((y * adjoint).sum(), [px])
-    direction = sg.placeholder("direction", px.shape, dtype=dtype)
-    (taken,) = sg.grad((d_x * direction).sum(), [adjoint])
-    out = tuple(
-        positions(*numbers)
-        for numbers in zip(shape[2:], sizes, geometry["stride"], geometry["padding"],
-                           geometry["dilation"], strict=True)
-    )  # fmt: skip
-    values = rng.standard_normal((shape[0], 2, *out)).astype(dtype)
-    toward = rng.standard_normal(shape).astype(dtype)
-    function = sg.compile([px, adjoint, direction], [y, d_x, taken])
-    got = function(x, values, toward)
-    maxima, d_wanted = pooled(x, values, sizes, geometry)
-    np.testing.assert_array_equal(got[0], maxima)
-    bound = 1e-5 if dtype == "float32" else 1e-13
-    np.testing.assert_allclose(got[1], d_wanted, rtol=0, atol=bound)
-    # what is taken is linear, and the adjoint of what is spread
-    inner = (got[2] * values).sum(dtype=np.float64)
-    assert inner == pytest.approx((d_wanted * toward).sum(), abs=1e-3 if dtype == "float32" else 1e-9)
-    tensor = eager.tensor(x, requires_grad=True)
-    pool = sg.max_pool2d(tensor, sizes, **geometry)
-    np.testing.assert_array_equal(pool.detach().numpy(), maxima)
-    (pool * values).sum().backward()
-    np.testing.assert_allclose(tensor.grad.numpy(), d_wanted, rtol=0, atol=bound)
 
 
 def test_generated_code_names_the_mathematics() -> None:

@@ -5,6 +5,7 @@ each of its factors: a routine computes what multiplies the factor that it is no
 said in ``tiles``.
 """
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
@@ -115,12 +116,16 @@ def convolve_transposed_function(module, number):
     """What multiplies ``x``, into ``x``, from ``weight`` and ``out``: for each of the s x s images of
     every s-th row and column a convolution of ``out`` with the elements of the kernel that reach it."""
     copy, pack = copy_function(module, number), pack_weights_function(module, number)
-    tiles = tiles_function(module, number)
+    tiles, by_element = tiles_function(module, number), spread_elements_function(module, number)
     made, w, arguments = routine(module, number, "convolve_transposed", SIGNATURE)
     if w is None:
         return made
     x, weight, out, scratch, _, *sizes = arguments
     shapes = Shapes(sizes)
+    # windows beyond the last would add 0 * inf
+    with w.builder.if_then(w.builder.not_(all_finite(w, weight, shapes.outputs * shapes.depth))):
+        w.call(by_element, *arguments)
+        w.builder.ret_void()
     s_y, s_x = shapes.strides
     # of the rows t of an image s t + a - p, the first that is needed of any, and how many are
     axes = list(zip(shapes.size, shapes.strides, shapes.padding, shapes.reach, strict=True))
@@ -168,6 +173,51 @@ def convolve_transposed_function(module, number):
             w.call(tiles, packed, image, offsets, depth, places, count, grid, width, result,
                    shapes.area, s_y * shapes.size[1], s_x, shapes.inner, rows, columns)  # fmt: skip
     w.builder.ret_void()
+    return made
+
+
+def all_finite(w, pointer, count):
+    """Whether none of the elements is infinite or NaN."""
+    builder = w.builder
+    total = cgutils.alloca_once_value(builder, w.zero)
+    with w.loop(count, step=w.lanes) as i:
+        lanes = w.below(least(count - i, w.index(w.lanes)))
+        vector = builder.fmul(w.read_lanes(lanes, w.at(pointer, i)), w.zero)
+        builder.store(builder.fadd(builder.load(total), vector), total)
+    zeros = builder.fcmp_ordered("==", builder.load(total), w.zero)
+    flags = ir.IntType(w.lanes)
+    return builder.icmp_unsigned("==", builder.bitcast(zeros, flags), flags(-1))
+
+
+def spread_elements_function(module, number):
+    """The transposed convolution, each element of ``out`` to where its window lies, one by one."""
+    made, w, arguments = routine(module, number, "spread_elements", SIGNATURE)
+    if w is None:
+        return made
+    x, weight, out, _, _, *sizes = arguments
+    shapes, builder = Shapes(sizes), w.builder
+    with w.loop(shapes.batch * shapes.channels * shapes.area) as i:
+        builder.store(number(0.0), w.at(x, i))
+    axes = list(zip(shapes.strides, shapes.dilations, shapes.padding, shapes.size, strict=True))
+    with w.loop(shapes.batch) as n, w.loop(shapes.outputs) as o, w.loop(shapes.depth) as r:
+        channel = quotient(r, shapes.taps)
+        tap = r - channel * shapes.taps
+        row = quotient(tap, shapes.kernel[1])
+        factor = builder.load(w.at(weight, o * shapes.depth + r))
+        plane = n * shapes.channels + quotient(o, shapes.outer) * shapes.inner + channel
+        with w.loop(shapes.positions[0]) as y, w.loop(shapes.positions[1]) as z:
+            place = ((n * shapes.outputs + o) * shapes.positions[0] + y) * shapes.positions[1] + z
+            (i, i_exists), (j, j_exists) = (
+                (at * s + k * d - p, (at * s + k * d >= p) & (at * s + k * d - p < size))
+                for at, k, (s, d, p, size) in zip(
+                    (y, z), (row, tap - row * shapes.kernel[1]), axes, strict=True
+                )
+            )
+            with builder.if_then((i_exists & j_exists).value):
+                target = w.at(x, (plane * shapes.size[0] + i) * shapes.size[1] + j)
+                product = builder.fmul(factor, builder.load(w.at(out, place)))
+                builder.store(builder.fadd(builder.load(target), product), target)
+    builder.ret_void()
     return made
 
 

@@ -27,10 +27,14 @@ def _geometry(
     pads = per_axis(padding, rank, "padding")
     if any(2 * p > s for p, s in zip(pads, sizes, strict=True)):
         raise ValueError(f"padding {padding} must be at most half of kernel_size {size}")
+    strides = sizes if stride is None else per_axis(stride, rank, "stride")
+    dilations = per_axis(dilation, rank, "dilation")
+    if min(sizes + strides + dilations) < 1:
+        raise ValueError("kernel_size, stride and dilation must be positive")
     return {
         "sizes": sizes,
-        "strides": sizes if stride is None else per_axis(stride, rank, "stride"),
-        "dilations": per_axis(dilation, rank, "dilation"),
+        "strides": strides,
+        "dilations": dilations,
         "padding": tuple((p, p) for p in pads),
     }
 
