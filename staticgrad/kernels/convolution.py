@@ -194,6 +194,9 @@ def spread_elements_function(module, number):
     made, w, arguments = routine(module, number, "spread_elements", SIGNATURE)
     if w is None:
         return made
+    # hardly ever called: not worth LLVM's time
+    made.attributes.discard("optsize")
+    made.attributes.add("optnone")
     x, weight, out, _, _, *sizes = arguments
     shapes, builder = Shapes(sizes), w.builder
     with w.loop(shapes.batch * shapes.channels * shapes.area) as i:
@@ -298,10 +301,10 @@ def correlate_weight_function(module, number):
                     w.at(offsets, j * TAPS), places, masks, count, number_of,
                     w.at(sums, (i * pieces + j) * SUMS),
                 ]  # fmt: skip
-                for height, lower in zip(CHANNELS, (*CHANNELS[1:], 0), strict=True):
-                    fits = (left > lower) if height == high else (left <= height)
-                    with builder.if_then(fits.value):
-                        w.call(blocks[height], *operands)
+                block = blocks[high]
+                for height in CHANNELS[1:]:
+                    block = builder.select((left <= height).value, blocks[height], block)
+                w.call(block, *operands)
         with w.loop(shapes.outer) as o, w.loop(shapes.depth) as r:
             i, j = quotient(o, w.index(high)), quotient(r, w.index(TAPS))
             place = (i * pieces + j) * SUMS + (o - i * high) * TAPS + r - j * TAPS

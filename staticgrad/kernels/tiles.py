@@ -149,10 +149,12 @@ def tiles_function(module, number):
     grid_plane = grid_room(rows, width)
     with blocks(w, planes) as (first, height):
         start = w.at(weights, first * depth)
-        for tall, tile in tiles.items():
-            with w.builder.if_then((height == tall).value), w.loop(count, step=2) as k:
-                pair = (w.entry(places, k), w.entry(places, k + 1))
-                w.call(tile, start, image, offsets, depth, *pair, grid, grid_plane)
+        tile = tiles[HEIGHTS[0]]
+        for lower in HEIGHTS[1:]:
+            tile = w.builder.select((height <= lower).value, tiles[lower], tile)
+        with w.loop(count, step=2) as k:
+            pair = (w.entry(places, k), w.entry(places, k + 1))
+            w.call(tile, start, image, offsets, depth, *pair, grid, grid_plane)
         w.call(copy, grid, grid_plane, width, 1, w.at(result, first * plane), plane, row, step,
                least(height, planes - first), rows, columns)  # fmt: skip
     w.builder.ret_void()
