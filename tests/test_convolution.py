@@ -82,7 +82,7 @@ def compiled(x: np.ndarray, w: np.ndarray, geometry: dict[str, Any]) -> Any:
     return sg.compile([px, pw, adjoint], [y, *gradients])
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(convolutions(), st.integers(0, 2**32 - 1))
 def test_convolution_and_its_adjoints(case: Any, seed: int) -> None:
     dtype, x_shape, w_shape, geometry = case

@@ -56,7 +56,7 @@ def poolings(draw: st.DrawFn) -> tuple[str, tuple[int, ...], tuple[int, int], di
     return draw(st.sampled_from(DTYPES)), (draw(st.integers(0, 2)), 2, *size), sizes, geometry
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(poolings(), st.integers(0, 2**32 - 1))
 def test_max_pooling(case: Any, seed: int) -> None:
     dtype, shape, sizes, geometry = case
@@ -143,3 +143,8 @@ def test_average_pooling(size: Any, stride: Any, padding: Any, counted: bool, dt
 def test_windows_that_do_not_fit_are_said(pool: Any, options: Any, said: str) -> None:
     with pytest.raises(GraphError, match=said):
         pool(sg.placeholder("x", (2, 3, 8, 8)), **options)
+
+
+def test_a_divisor_of_zero_is_said() -> None:
+    with pytest.raises(GraphError, match="must not be zero"):
+        sg.avg_pool2d(sg.placeholder("x", (2, 3, 8, 8)), 2, divisor_override=0)

@@ -169,6 +169,8 @@ def _avg_pool(
     rank: int, x: Any, size: Any, stride: Any, padding: Any, count_include_pad: bool,
     divisor: int | None,
 ) -> Node:  # fmt: skip
+    if divisor == 0:
+        raise located(ValueError("divisor_override must not be zero"), "pooling", [as_node(x)])
     patches = _pool_windows(rank, x, size, stride, padding)
     axes = tuple(range(patches.ndim - rank, patches.ndim))
     if divisor is not None:
