@@ -24,25 +24,25 @@ from staticgrad.ops.scalar import (
 from staticgrad.ops.table import sample
 
 sigmoid = elementwise(
-    "sigmoid", 1 / (1 + sympy.exp(-x)), sympy.Mul(out, 1 - out, evaluate=False), call="sigmoid",
-    numpy=scipy_special("expit"), flops=12,
+    "sigmoid", lambda: 1 / (1 + sympy.exp(-x)), lambda: sympy.Mul(out, 1 - out, evaluate=False),
+    call="sigmoid", numpy=scipy_special("expit"), flops=12,
 )  # fmt: skip
 softplus = elementwise(
-    "softplus", sympy.log(1 + sympy.exp(x)), sigmoid.head(x), call="softplus",
+    "softplus", lambda: sympy.log(1 + sympy.exp(x)), sigmoid.head(x), call="softplus",
     numpy=lambda a: np.logaddexp(a, np.zeros((), np.asarray(a).dtype)), flops=22,
 )  # fmt: skip
 log_sigmoid = elementwise(
-    "log_sigmoid", -sympy.log(1 + sympy.exp(-x)), sigmoid.head(-x), call="log_sigmoid",
+    "log_sigmoid", lambda: -sympy.log(1 + sympy.exp(-x)), sigmoid.head(-x), call="log_sigmoid",
     numpy=lambda a: -np.logaddexp(-np.asarray(a), np.zeros((), np.asarray(a).dtype)), flops=22,
 )  # fmt: skip
 logaddexp = elementwise(
-    "logaddexp", sympy.log(sympy.exp(x) + sympy.exp(y)),
-    (sigmoid.head(x - y), sigmoid.head(y - x)), arity=2, call="logaddexp", numpy=np.logaddexp,
+    "logaddexp", lambda: sympy.log(sympy.exp(x) + sympy.exp(y)),
+    lambda: (sigmoid.head(x - y), sigmoid.head(y - x)), arity=2, call="logaddexp", numpy=np.logaddexp,
     flops=24, doc="log(exp(x) + exp(y)), without overflow.",
 )  # fmt: skip
 relu = elementwise(
-    "relu", sympy.Max(x, 0), choose(greater.head(out, ZERO), ONE, ZERO), kind="arithmetic",
-    call="relu", numpy=lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)),
+    "relu", lambda: sympy.Max(x, 0), choose(greater.head(out, ZERO), ONE, ZERO),
+    kind="arithmetic", call="relu", numpy=lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)),
     doc="max(x, 0); its derivative at 0 is 0.",
 )  # fmt: skip
 silu = elementwise("silu", x * sigmoid.head(x), flops=14, doc="x sigmoid(x).")
@@ -63,28 +63,33 @@ elu = elementwise(
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 selu = elementwise(
     "selu",
-    choose(greater.head(x, ZERO), _SELU_SCALE * x, _SELU_SCALE * _SELU_ALPHA * expm1.head(x)),
-    choose(greater.head(x, ZERO), sympy.Float(_SELU_SCALE, 17),
-           sympy.Float(_SELU_SCALE * _SELU_ALPHA, 17) * sympy.exp(x)),
+    lambda: choose(
+        greater.head(x, ZERO), _SELU_SCALE * x, _SELU_SCALE * _SELU_ALPHA * expm1.head(x)
+    ),
+    lambda: choose(greater.head(x, ZERO), sympy.Float(_SELU_SCALE, 17),
+                   sympy.Float(_SELU_SCALE * _SELU_ALPHA, 17) * sympy.exp(x)),
     flops=13,
 )  # fmt: skip
 # x Phi(x); with erfc, whose tail keeps its digits, instead of 1 + erf. SymPy itself rewrites erfc(-a)
 # as 2 - erfc(a), which loses them again, so the formula uses the op's own head.
 _gelu = elementwise(
-    "gelu", HALF * x * erfc.head(-x / sympy.sqrt(2)),
-    HALF * erfc.head(-x / sympy.sqrt(2)) + x * sympy.exp(-(x**2) / 2) / sympy.sqrt(2 * sympy.pi),
+    "gelu", lambda: HALF * x * erfc.head(-x / sympy.sqrt(2)),
+    lambda: (HALF * erfc.head(-x / sympy.sqrt(2))
+             + x * sympy.exp(-(x**2) / 2) / sympy.sqrt(2 * sympy.pi)),
     flops=24,
 )  # fmt: skip
 # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)
 _gelu_tanh = elementwise(
     "gelu_tanh",
-    HALF * x * (1 + sympy.tanh(sympy.sqrt(2 / sympy.pi) * (x + sympy.Float(0.044715, 17) * x**3))),
+    lambda: HALF * x * (
+        1 + sympy.tanh(sympy.sqrt(2 / sympy.pi) * (x + sympy.Float(0.044715, 17) * x**3))
+    ),
     flops=20,
 )  # fmt: skip
 _low, _high = sympy.symbols("min_val max_val", real=True)
 hardtanh = elementwise(
-    "hardtanh", sympy.Min(sympy.Max(x, _low), _high),
-    choose(logical_and.head(greater.head(x, _low), less.head(x, _high)), ONE, ZERO),
+    "hardtanh", lambda: sympy.Min(sympy.Max(x, _low), _high),
+    lambda: choose(logical_and.head(greater.head(x, _low), less.head(x, _high)), ONE, ZERO),
     options={_low: -1.0, _high: 1.0}, flops=2,
     doc="x held between min_val and max_val; the derivative at both bounds is 0.",
 )  # fmt: skip

@@ -3,13 +3,17 @@
 The formula is a SymPy expression in ``x``, ``y``, ``z`` (the arguments in order). Its partial
 derivatives come from SymPy unless one is given: for a kink, for a stable form, or for a form in
 terms of the result ``out``, such as ``1 - out**2``. A *primitive* also names the function or the
-operator that computes it; an op without one is computed by its formula (or by ``computed``, a form
-of it that does not overflow or cancel), written out in primitives.
+operator that computes it; an op without one is computed by its formula, written out in primitives.
+
+Formulas that SymPy takes long to make are declared as functions without arguments, which make them
+when they are first asked for: all of them together would double the time that the package takes to
+import.
 """
 
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,13 +54,12 @@ class Elementwise(Op):
         call: str | None,
         infix: tuple[str, int] | None,
         numpy: Callable[..., Any] | None,
-        computed: Any,
         options: Mapping[sympy.Symbol, float],
         flops: int,
         doc: str,
     ) -> None:
         super().__init__(name)
-        self.formula = formula
+        self._formula = formula
         self.arguments = ARGUMENTS[:arity]
         self.options = {symbol.name: default for symbol, default in options.items()}
         self._option_symbols = tuple(options)
@@ -64,23 +67,30 @@ class Elementwise(Op):
         self.call = call
         self.infix = infix
         self.numpy = numpy
-        self.computed = formula if computed is None else computed
         self.flops = flops
         self.__doc__ = doc
-        if derivative is not None and not isinstance(derivative, tuple):
-            derivative = (derivative,)
-        self._given: tuple[Any, ...] | None = derivative
-        if derivative is not None and len(derivative) != arity:
-            raise ValueError(f"op {name} takes {arity} arguments: give a derivative for each")
+        self._given = derivative
         self.head = _head(self)
 
     @functools.cached_property
+    def formula(self) -> Any:
+        return _made(self._formula)
+
+    @functools.cached_property
     def derivative(self) -> tuple[Any, ...]:
-        """The partial derivatives, as declared or else from SymPy: when first asked for, since all
-        of them together would double the time that the package takes to import."""
-        if self._given is not None:
-            return self._given
-        return tuple(sympy.diff(self.formula, argument) for argument in self.arguments)
+        """The partial derivatives, as declared or else from SymPy.
+
+        Raises ValueError where one is declared for another number of arguments.
+        """
+        given = _made(self._given)
+        if given is None:
+            return tuple(sympy.diff(self.formula, argument) for argument in self.arguments)
+        given = given if isinstance(given, tuple) else (given,)
+        if len(given) != len(self.arguments):
+            raise ValueError(
+                f"op {self.name} takes {len(self.arguments)} arguments: give a derivative for each"
+            )
+        return given
 
     @property
     def primitive(self) -> bool:
@@ -129,7 +139,7 @@ class Elementwise(Op):
 
     def expand(self, node: Node) -> Node:
         """The node written out in primitives."""
-        return translate(self.computed, self.environment(node), node)
+        return translate(self.formula, self.environment(node), node)
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         if not node.type.is_float:
@@ -146,7 +156,7 @@ class Elementwise(Op):
         environment: dict[Any, Any] = dict(zip(self.arguments, arrays, strict=True))
         for symbol in self._option_symbols:
             environment[symbol] = attrs[symbol.name]
-        return translate(self.computed, environment, arrays[0])
+        return translate(self.formula, environment, arrays[0])
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         if self.infix is None:
@@ -166,6 +176,10 @@ def infix(operator: str, precedence: int, arguments: Sequence[tuple[str, int]]) 
     # a - (b - c) and a / (b * c) keep their parentheses: only the left operand may bind equally
     left = wrapped(arguments[0], precedence + (precedence in (COMPARE, POWER)))
     return f"{left} {operator} {wrapped(arguments[1], precedence + 1)}", precedence
+
+
+def _made(formula: Any) -> Any:
+    return formula() if isinstance(formula, types.FunctionType) else formula
 
 
 def _head(op: Elementwise) -> Any:
@@ -190,7 +204,6 @@ def elementwise(
     call: str | None = None,
     infix: tuple[str, int] | None = None,
     numpy: Callable[..., Any] | None = None,
-    computed: Any = None,
     stands_for: Any = None,
     options: Mapping[sympy.Symbol, float] | None = None,
     flops: int = 1,
@@ -204,7 +217,7 @@ def elementwise(
     """
     op = Elementwise(
         name, formula, derivative, arity=arity, kind=kind, call=call, infix=infix, numpy=numpy,
-        computed=computed, options=options or {}, flops=flops, doc=doc or f"{name}, elementwise.",
+        options=options or {}, flops=flops, doc=doc or f"{name}, elementwise.",
     )  # fmt: skip
     if stands_for is not None:
         HEADS[stands_for] = op

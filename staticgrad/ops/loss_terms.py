@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy
 
 from staticgrad.ops.elementwise import elementwise, x, y
@@ -11,27 +13,42 @@ from staticgrad.ops.table import sample
 _beta = sympy.Symbol("beta", real=True, positive=True)
 smooth_l1_term = elementwise(
     "smooth_l1_term",
-    choose(less.head(abs.head(x), _beta), x**2 / (2 * _beta), abs.head(x) - _beta / 2),
-    choose(less.head(abs.head(x), _beta), x / _beta, sign.head(x)),
+    lambda: choose(less.head(abs.head(x), _beta), x**2 / (2 * _beta), abs.head(x) - _beta / 2),
+    lambda: choose(less.head(abs.head(x), _beta), x / _beta, sign.head(x)),
     options={_beta: 1.0}, flops=5,
     doc="x**2 / (2 beta) where abs(x) < beta, else abs(x) - beta / 2.",
 )  # fmt: skip
 _delta = sympy.Symbol("delta", real=True, positive=True)
 huber_term = elementwise(
     "huber_term",
-    choose(less_equal.head(abs.head(x), _delta), x**2 / 2, _delta * (abs.head(x) - _delta / 2)),
-    choose(less_equal.head(abs.head(x), _delta), x, _delta * sign.head(x)),
+    lambda: choose(
+        less_equal.head(abs.head(x), _delta), x**2 / 2, _delta * (abs.head(x) - _delta / 2)
+    ),
+    lambda: choose(less_equal.head(abs.head(x), _delta), x, _delta * sign.head(x)),
     options={_delta: 1.0}, flops=5,
     doc="x**2 / 2 where abs(x) <= delta, else delta (abs(x) - delta / 2).",
 )  # fmt: skip
 #: where a logarithm is held, so that a probability of 0 or 1 does not make a loss infinite
 _LOWEST = sympy.Integer(-100)
-_log, _log_rest = sympy.Max(sympy.log(x), _LOWEST), sympy.Max(log1p.head(-x), _LOWEST)
+
+
+def _logarithms() -> tuple[Any, Any]:
+    """Of x and of 1 - x."""
+    return sympy.Max(sympy.log(x), _LOWEST), sympy.Max(log1p.head(-x), _LOWEST)
+
+
+def _bce() -> Any:
+    log, log_rest = _logarithms()
+    return -(y * log + (ONE - y) * log_rest)
+
+
+def _bce_derivatives() -> Any:
+    log, log_rest = _logarithms()
+    return (x - y) / sympy.Max(x * (1 - x), sympy.Float(1e-12, 17)), log_rest - log
+
+
 bce_term = elementwise(
-    "bce_term",
-    -(y * _log + (ONE - y) * _log_rest),
-    ((x - y) / sympy.Max(x * (1 - x), sympy.Float(1e-12, 17)), _log_rest - _log),
-    arity=2, flops=26, domain=(0.05, 0.95),
+    "bce_term", _bce, _bce_derivatives, arity=2, flops=26, domain=(0.05, 0.95),
     doc="The cross entropy of a probability x against y, with logarithms of at least -100.",
 )  # fmt: skip
 

@@ -88,12 +88,12 @@ def _comparison(name: str, operator: str, formula: Any, function: Any) -> Any:
     )  # fmt: skip
 
 
-less = _comparison("less", "<", x < y, np.less)
-less_equal = _comparison("less_equal", "<=", x <= y, np.less_equal)
-greater = _comparison("greater", ">", x > y, np.greater)
-greater_equal = _comparison("greater_equal", ">=", x >= y, np.greater_equal)
-equal = _comparison("equal", "==", sympy.Eq(x, y), np.equal)
-not_equal = _comparison("not_equal", "!=", sympy.Ne(x, y), np.not_equal)
+less = _comparison("less", "<", lambda: x < y, np.less)
+less_equal = _comparison("less_equal", "<=", lambda: x <= y, np.less_equal)
+greater = _comparison("greater", ">", lambda: x > y, np.greater)
+greater_equal = _comparison("greater_equal", ">=", lambda: x >= y, np.greater_equal)
+equal = _comparison("equal", "==", lambda: sympy.Eq(x, y), np.equal)
+not_equal = _comparison("not_equal", "!=", lambda: sympy.Ne(x, y), np.not_equal)
 
 logical_and = elementwise(
     "logical_and", sympy.Function("and_")(x, y), NONE2, arity=2, kind="logical",
@@ -144,12 +144,12 @@ divide = elementwise(
 )  # fmt: skip
 negative = elementwise("negative", -x, kind="numeric", infix=("-", UNARY), numpy=np.negative)
 floor_divide = elementwise(
-    "floor_divide", sympy.floor(x / y), NONE2, arity=2, kind="numeric", infix=("//", PRODUCT),
+    "floor_divide", lambda: sympy.floor(x / y), NONE2, arity=2, kind="numeric", infix=("//", PRODUCT),
     numpy=np.floor_divide, flops=5, domain=((-2.0, 2.0), (0.5, 2.0)),
 )  # fmt: skip
 remainder = elementwise(
-    "remainder", x - y * sympy.floor(x / y), (ONE, -floor_divide.head(x, y)), arity=2,
-    kind="numeric", infix=("%", PRODUCT), numpy=np.remainder, flops=5,
+    "remainder", lambda: x - y * sympy.floor(x / y), lambda: (ONE, -floor_divide.head(x, y)),
+    arity=2, kind="numeric", infix=("%", PRODUCT), numpy=np.remainder, flops=5,
     domain=((-2.0, 2.0), (2.5, 3.0)),
 )  # fmt: skip
 square = elementwise("square", x**2, 2 * x, kind="numeric", call="square", numpy=np.square)
@@ -157,8 +157,8 @@ square = elementwise("square", x**2, 2 * x, kind="numeric", call="square", numpy
 # d/dx is 0 where y is 0, and d/dy is 0 where x is 0 and y is not negative: the limits, where the
 # formulas y x**(y-1) and x**y log(x) would give 0 * inf.
 _power = elementwise(
-    "power", x**y,
-    (
+    "power", lambda: x**y,
+    lambda: (
         choose(equal.head(y, ZERO), ZERO, y * x ** (y - 1)),
         choose(logical_and.head(equal.head(x, ZERO), greater_equal.head(y, ZERO)), ZERO,
                out * sympy.log(x)),
@@ -190,8 +190,8 @@ def pow(x: Any, y: Any) -> Node:
 
 
 maximum = elementwise(
-    "maximum", sympy.Max(x, y),
-    (
+    "maximum", lambda: sympy.Max(x, y),
+    lambda: (
         choose(greater.head(x, y), ONE, choose(equal.head(x, y), HALF, ZERO)),
         choose(greater.head(y, x), ONE, choose(equal.head(x, y), HALF, ZERO)),
     ),
@@ -199,8 +199,8 @@ maximum = elementwise(
     doc="The larger of x and y, NaN if either is; at a tie each gets half of the adjoint.",
 )  # fmt: skip
 minimum = elementwise(
-    "minimum", sympy.Min(x, y),
-    (
+    "minimum", lambda: sympy.Min(x, y),
+    lambda: (
         choose(less.head(x, y), ONE, choose(equal.head(x, y), HALF, ZERO)),
         choose(less.head(y, x), ONE, choose(equal.head(x, y), HALF, ZERO)),
     ),
@@ -208,8 +208,8 @@ minimum = elementwise(
     doc="The smaller of x and y, NaN if either is; at a tie each gets half of the adjoint.",
 )  # fmt: skip
 _clip = elementwise(
-    "clip", sympy.Min(sympy.Max(x, y), z),
-    (
+    "clip", lambda: sympy.Min(sympy.Max(x, y), z),
+    lambda: (
         choose(logical_and.head(greater_equal.head(x, y), less_equal.head(x, z)), ONE, ZERO),
         choose(less.head(x, y), ONE, ZERO),
         choose(greater.head(x, z), ONE, ZERO),
@@ -262,8 +262,8 @@ log1p = elementwise(
     "log1p", sympy.log(1 + x), call="log1p", numpy=np.log1p, flops=10, domain=(-0.5, 3.0)
 )
 log2 = elementwise(
-    "log2", sympy.log(x) / sympy.log(2), 1 / (x * sympy.log(2).evalf(17)), call="log2",
-    numpy=np.log2, flops=10, domain=(0.2, 3.0),
+    "log2", lambda: sympy.log(x) / sympy.log(2), lambda: 1 / (x * sympy.log(2).evalf(17)),
+    call="log2", numpy=np.log2, flops=10, domain=(0.2, 3.0),
 )  # fmt: skip
 sqrt = elementwise(
     "sqrt", sympy.sqrt(x), HALF / out, call="sqrt", numpy=np.sqrt, flops=4, domain=(0.2, 3.0)
@@ -282,13 +282,18 @@ tan = elementwise(
     "tan", sympy.tan(x), 1 + out**2, call="tan", numpy=np.tan, stands_for=sympy.tan, flops=20,
     domain=(-1.2, 1.2),
 )  # fmt: skip
-_circle = sympy.Mul(1 - x, 1 + x, evaluate=False)
+
+
+def _circle() -> Any:
+    return sympy.sqrt(sympy.Mul(1 - x, 1 + x, evaluate=False))
+
+
 asin = elementwise(
-    "asin", sympy.asin(x), 1 / sympy.sqrt(_circle), call="asin", numpy=np.arcsin,
+    "asin", sympy.asin(x), lambda: 1 / _circle(), call="asin", numpy=np.arcsin,
     stands_for=sympy.asin, flops=15, domain=(-0.9, 0.9),
 )  # fmt: skip
 acos = elementwise(
-    "acos", sympy.acos(x), -1 / sympy.sqrt(_circle), call="acos", numpy=np.arccos,
+    "acos", sympy.acos(x), lambda: -1 / _circle(), call="acos", numpy=np.arccos,
     stands_for=sympy.acos, flops=15, domain=(-0.9, 0.9),
 )  # fmt: skip
 atan = elementwise(
@@ -296,8 +301,8 @@ atan = elementwise(
     flops=15,
 )  # fmt: skip
 atan2 = elementwise(
-    "atan2", sympy.atan2(x, y), (y / (x**2 + y**2), -x / (x**2 + y**2)), arity=2, call="atan2",
-    numpy=np.arctan2, stands_for=sympy.atan2, flops=20, domain=((0.3, 2.0), (0.3, 2.0)),
+    "atan2", lambda: sympy.atan2(x, y), lambda: (y / (x**2 + y**2), -x / (x**2 + y**2)), arity=2,
+    call="atan2", numpy=np.arctan2, stands_for=sympy.atan2, flops=20, domain=((0.3, 2.0), (0.3, 2.0)),
     doc="The angle of the point with coordinates (y, x), as numpy.arctan2(y, x).",
 )  # fmt: skip
 cosh = elementwise(
@@ -311,8 +316,8 @@ tanh = elementwise(
 )
 # at the origin, where x/out is 0/0, the derivative is taken as 0, as that of a norm is
 hypot = elementwise(
-    "hypot", sympy.sqrt(x**2 + y**2),
-    (choose(equal.head(out, ZERO), ZERO, x / out), choose(equal.head(out, ZERO), ZERO, y / out)),
+    "hypot", lambda: sympy.sqrt(x**2 + y**2),
+    lambda: tuple(choose(equal.head(out, ZERO), ZERO, side / out) for side in (x, y)),
     arity=2, call="hypot", numpy=np.hypot, flops=8,
 )  # fmt: skip
 
