@@ -143,6 +143,29 @@ def test_fit_learns_and_validates() -> None:
     assert history.validation_loss[-1] < 0.1 < history.validation_loss[0]
 
 
+def test_fit_with_further_named_sizes() -> None:
+    x = sg.placeholder("x", ("batch", "time", 3), dtype="float64")
+    y = sg.placeholder("y", ("batch", "time"), dtype="float64")
+    w = sg.parameter(np.ones(3), name="w")
+    loss = sg.mean(sg.square(sg.tanh(x @ w) - y))
+    step = sg.train_step([x, y], loss, sg.optim.SGD([w], lr=0.1))
+    rng = np.random.default_rng(0)
+    for time in (4, 1, 7):
+        arrays = rng.standard_normal((10, time, 3)), rng.standard_normal((10, time))
+        start = w.value.copy()
+        history = step.fit(*arrays, batch_size=4, shuffle=False, progress=False)
+        end, w.value[...] = w.value.copy(), start
+        losses = [float(step(*(a[k : k + 4] for a in arrays))) for k in (0, 4, 8)]
+        assert losses == history.batch_loss
+        np.testing.assert_array_equal(w.value, end)
+    with pytest.raises(ValueError, match="time"):
+        step.fit(arrays[0], arrays[1][:, :3], progress=False)
+    square = sg.placeholder("square", ("n", "n"), dtype="float64")
+    step = sg.train_step([square], sg.sum(square * w[0]), sg.optim.SGD([w], lr=0.1))
+    with pytest.raises(ValueError, match="to come first alone"):
+        step.fit(np.ones((3, 3)), progress=False)
+
+
 def test_fit_refuses() -> None:
     _, _, step = model()
     with pytest.raises(TypeError, match="takes 2 arrays"):

@@ -103,10 +103,9 @@ def short_way(
     other types, shapes or number, or which the machine code refuses. Nothing has been changed then.
     """
     shapes = tuple(None if symbols_of(o.shape) else tuple(o.shape) for o in outputs)
-    texts = tuple(_in_sizes(o.shape, inputs) for o in outputs)
-    make = _maker(
-        len(inputs), tuple(scalars), len(fixed), texts, tuple(_bound(inputs, outputs)), single
-    )
+    texts = tuple(in_sizes(o.shape, inputs) for o in outputs)
+    places = tuple(places_of([o.shape for o in outputs], inputs))
+    make = _maker(len(inputs), tuple(scalars), len(fixed), texts, places, single)
     return make(
         entry, convert, np.ndarray, sys.getrefcount if free_count() else _unknown,
         free_count(), fixed, [o.dtype for o in outputs], shapes,
@@ -128,13 +127,13 @@ def _names(inputs: Sequence[Shape]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _bound(inputs: Sequence[Shape], outputs: Sequence[Output]) -> list[tuple[int, int]]:
-    names = _names(inputs)
-    used = {str(symbol) for o in outputs for symbol in symbols_of(o.shape)}
-    return [place for name, place in names.items() if name in used]
+def places_of(shapes: Sequence[Shape], inputs: Sequence[Shape]) -> list[tuple[int, int]]:
+    """The (input, axis) where the sizes are read that ``in_sizes`` needs for these shapes."""
+    used = {str(symbol) for shape in shapes for symbol in symbols_of(shape)}
+    return [place for name, place in _names(inputs).items() if name in used]
 
 
-def _in_sizes(shape: Shape, inputs: Sequence[Shape]) -> str:
+def in_sizes(shape: Shape, inputs: Sequence[Shape]) -> str:
     """A shape in Python, of variables ``size_<input>_<axis>``; empty for a scalar."""
     if not shape:
         return ""
@@ -223,4 +222,4 @@ def _memory(k: int, text: str) -> list[str]:
     ]
 
 
-__all__ = ["Output", "aligned_bytes", "new_memory", "short_way"]
+__all__ = ["Output", "aligned_bytes", "in_sizes", "new_memory", "places_of", "short_way"]

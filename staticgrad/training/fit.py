@@ -6,10 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+
+from staticgrad.graph.dims import symbols_of
 
 if TYPE_CHECKING:
     from staticgrad.training.step import TrainStep
@@ -48,15 +51,12 @@ def fit(
     for what, number in (("epochs", epochs), ("batch_size", batch_size)):
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"{what} must be a positive integer, got {number!r}")
-    samples = matrices(step, arrays)
+    samples = checked_samples(step, arrays)
     count, size = len(samples[0]), int(batch_size)
     loop = step.loop(gathers=True)
-    batch = [np.empty((min(size, count), rows.shape[1]), rows.dtype) for rows in samples]
-    examples = [
-        rows[: min(size, count)].reshape(-1, *node.shape[1:])
-        for rows, node in zip(samples, step.inputs, strict=True)
-    ]
-    results = step.function.results(examples)
+    first = [array[:size] for array in samples]
+    batch = [np.empty((len(array), prod(array.shape[1:])), array.dtype) for array in first]
+    results = step.function.results(first)
     if validation is not None:
         step.validation_loss(*validation)
     rng = np.random.default_rng(seed)
@@ -96,8 +96,11 @@ def _go_on(scheduler: Any, history: History) -> None:
         scheduler.step()
 
 
-def matrices(step: TrainStep, arrays: Sequence[Any]) -> list[np.ndarray]:
-    """The samples, a row for each. Raises where they are not what the step takes."""
+def checked_samples(step: TrainStep, arrays: Sequence[Any]) -> list[np.ndarray]:
+    """An array for each input, of equally many samples along the first axis.
+
+    Raises TypeError or ValueError where they are not what the step takes.
+    """
     inputs = step.inputs
     if len(arrays) != len(inputs):
         expected = ", ".join(f"{node.name}: {node.type}" for node in inputs)
@@ -108,6 +111,9 @@ def matrices(step: TrainStep, arrays: Sequence[Any]) -> list[np.ndarray]:
         raise ValueError(
             f"fit needs inputs that all begin with the same named dimension, got {shapes}"
         )
+    if first & symbols_of([dim for node in inputs for dim in node.shape[1:]]):
+        shapes = ", ".join(f"{node.name}: {node.type}" for node in inputs)
+        raise ValueError(f"fit needs the dimension of the samples to come first alone, got {shapes}")
     prepared = step.function.prepare(tuple(np.asarray(array) for array in arrays))
     lengths = {array.shape[0] for array in prepared}
     if len(lengths) > 1:
@@ -117,7 +123,7 @@ def matrices(step: TrainStep, arrays: Sequence[Any]) -> list[np.ndarray]:
     if not count:
         raise ValueError("fit needs at least one sample")
     step.function.sizes(prepared)
-    return [array.reshape(count, -1) for array in prepared]
+    return list(prepared)
 
 
 class ProgressBar:

@@ -15,9 +15,11 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
-from staticgrad.graph.dims import format_shape, product
+from staticgrad.graph.dims import product
+from staticgrad.graph.node import Node
 from staticgrad.nn.utils.clip_grad import nonfinite_message
 from staticgrad.runtime import cache
+from staticgrad.runtime.calling import in_sizes, places_of
 
 if TYPE_CHECKING:
     from staticgrad.training.step import TrainStep
@@ -35,11 +37,13 @@ class Loop:
         gathers: whether each step has a batch of its own, gathered from samples; else all have the
             same arrays.
         piece: how many steps take about ``PIECE`` seconds.
+        places: the (input, axis) whose sizes a loop that gathers must be told, beside the batch's.
     """
 
     def __init__(self, step: TrainStep, gathers: bool) -> None:
         self.step, self.gathers = step, gathers
         self.piece = 1
+        self.places = inner_places(step.inputs) if gathers else []
         self._code = _load(step, gathers)
 
     def pieces(
@@ -56,7 +60,8 @@ class Loop:
         Args:
             arrays: for the inputs; where the loop gathers, memory for a batch, as matrices.
             results: memory for the step's outputs.
-            samples: as matrices, of which ``order`` names the rows, ``size`` for each step.
+            samples: an array for each input, of whose first axis ``order`` holds positions, ``size``
+                for each step.
 
         Raises what the step raises; steps before that have been taken.
         """
@@ -64,16 +69,20 @@ class Loop:
         functions = step.function, step._accumulate or step.function
         addresses = [function.address for function in functions]
         progress = np.zeros(2, np.int64)
+        matrices = [array.reshape(len(array), -1) for array in samples]
+        sizes = [samples[position].shape[axis] for position, axis in self.places]
         done, ready = 0, True
         while done < len(losses):
             step._options.refresh()
             progress[:] = 0, step.accumulated
             stop = done + self.piece
-            rows = () if order is None else (*samples, order[done * size : stop * size], size)
+            batches: tuple[Any, ...] = ()
+            if order is not None:
+                batches = (*matrices, order[done * size : stop * size], size, *sizes)
             start = time.perf_counter()
             status = self._code(
                 *addresses, step.accumulation_steps, *arrays, *functions[0].fixed,
-                *functions[1].fixed, *results, losses[done:stop], progress, *rows,
+                *functions[1].fixed, *results, losses[done:stop], progress, *batches,
             )  # fmt: skip
             seconds = time.perf_counter() - start
             taken, step.accumulated = progress.tolist()
@@ -82,7 +91,9 @@ class Loop:
             if status == NOT_FINITE:
                 raise RuntimeError(nonfinite_message(2.0, float(results[-1])))
             if status:
-                batch = arrays if order is None else self._batch(samples, order[done * size :][:size])
+                batch = arrays
+                if order is not None:
+                    batch = [array[order[done * size :][:size]] for array in samples]
                 self._recover(status, batch, ready)
             else:
                 self.piece = max(1, int(taken * min(PIECE / max(seconds, 1e-9), 1000)))
@@ -101,11 +112,10 @@ class Loop:
         self.step.function(*arguments)
         raise RuntimeError(f"a step failed with status {status}")
 
-    def _batch(self, samples: Sequence[np.ndarray], rows: np.ndarray) -> list[np.ndarray]:
-        return [
-            matrix[rows].reshape(len(rows), *node.shape[1:])
-            for matrix, node in zip(samples, self.step.inputs, strict=True)
-        ]
+
+def inner_places(inputs: Sequence[Node]) -> list[tuple[int, int]]:
+    """Where the sizes of named dimensions other than the first are read."""
+    return places_of([node.shape[1:] for node in inputs], [node.shape for node in inputs])
 
 
 def _load(step: TrainStep, gathers: bool) -> Any:
@@ -126,6 +136,7 @@ def _load(step: TrainStep, gathers: bool) -> Any:
     ]  # fmt: skip
     if gathers:
         signature += [*(array(n.dtype, 2, True) for n in step.inputs), integers, integer]
+        signature += [integer] * len(inner_places(step.inputs))
     name = "batches" if gathers else "steps"
     return cache.load(source, name, name, tuple(signature)).dispatcher
 
@@ -144,6 +155,7 @@ def loop_source(step: TrainStep, gathers: bool) -> str:
     ]  # fmt: skip
     if gathers:
         arguments += [*(f"{n}_samples" for n in names), "order", "batch_size"]
+        arguments += [f"size_{position}_{axis}" for position, axis in inner_places(inputs)]
         text = [
             '"""batches: a step for each batch of samples, in the order given.',
             "",
@@ -188,7 +200,8 @@ def loop_source(step: TrainStep, gathers: bool) -> str:
         for node, name in zip(inputs, names, strict=True):
             width = product(node.shape[1:])
             columns = str(width) if isinstance(width, int) else f"{name}_batch.shape[1]"
-            shape = format_shape(("count", *node.shape[1:]))  # type: ignore[arg-type]
+            inner = in_sizes(node.shape[1:], [n.shape for n in inputs])[1:-1].rstrip(",")
+            shape = f"(count, {inner})" if inner else "(count,)"
             lines += [
                 f"            copy_row({name}_batch, i, {name}_samples, order[first + i], {columns})"
             ]
