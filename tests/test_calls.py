@@ -300,3 +300,11 @@ def test_eager_mode_learns_of_a_step() -> None:
     step(np.ones((3, 2)))
     with pytest.raises(RuntimeError):
         loss.backward()
+
+
+def test_workspace_of_sizes() -> None:
+    x = sg.placeholder("x", ("batch", 8), dtype="float64")
+    function = sg.compile([x], sg.sum(sg.softmax(x @ np.ones((8, 8))) @ np.ones((8, 8)), axis=0))
+    assert function.workspace_bytes(batch=50) > function.workspace_bytes(batch=5) > 0
+    with pytest.raises(TypeError, match="depends on the size of batch: pass batch="):
+        function.workspace_bytes()

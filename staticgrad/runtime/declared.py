@@ -14,6 +14,7 @@ from staticgrad.rewrite.graph import Graph
 
 
 def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
+    """The inputs; GraphTypeError where one is no placeholder, GraphError where two have one name."""
     seen: set[str] = set()
     for node in inputs:
         if not isinstance(node, Node) or node.op.name != "placeholder":
@@ -26,6 +27,7 @@ def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
 
 
 def checked_outputs(outputs: Sequence[Any]) -> list[Node]:
+    """The outputs; GraphTypeError where one is no node."""
     for node in outputs:
         if not isinstance(node, Node):
             raise GraphTypeError(f"compile: outputs must be nodes, got {node!r}")
@@ -33,6 +35,10 @@ def checked_outputs(outputs: Sequence[Any]) -> list[Node]:
 
 
 def checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:
+    """New values of the parameters' dtypes and shapes, as nodes.
+
+    Raises GraphTypeError for what is no parameter and for another dtype, GraphError for another shape.
+    """
     result = []
     for parameter, value in updates.items():
         if not isinstance(parameter, Parameter):
@@ -52,6 +58,7 @@ def checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:
 
 
 def check_complete(graph: Graph) -> None:
+    """Raise GraphError where a placeholder or a size that the graph needs is not among its inputs."""
     given = set(graph.inputs)
     bound = {dim for node in graph.inputs for dim in node.shape if not isinstance(dim, int)}
     for node in topological(graph.roots):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.np.numpy_support import from_dtype
 
 from staticgrad.codegen.compiler import function_name, generate
 from staticgrad.codegen.emit import Generated
@@ -280,9 +281,17 @@ class CompiledFunction:
         return self._generated.source
 
     def workspace_bytes(self, **sizes: int) -> int:
-        """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``."""
+        """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``.
+
+        Raises TypeError where a size is missing that the workspace depends on.
+        """
         text = self._generated.program.workspace
-        return int(eval(text, {"__builtins__": {}}, dict(sizes)))
+        try:
+            return int(eval(text, {"__builtins__": {}}, dict(sizes)))
+        except NameError as error:
+            raise TypeError(
+                f"{self.name}: the workspace depends on the size of {error.name}: pass {error.name}="
+            ) from None
 
     def export(self, path: str | Path) -> Path:
         """Write one Python file that computes the same with NumPy, Numba and SciPy alone.
@@ -364,18 +373,18 @@ def signature(generated: Generated) -> tuple[Any, ...]:
     """The Numba types of a generated function's arguments."""
     program = generated.program
 
-    def array(dtype: np.dtype, rank: int, readonly: bool = False) -> Any:
-        from numba.np.numpy_support import from_dtype
-
-        return types.Array(from_dtype(dtype), rank, "C", readonly=readonly)
-
-    result = [array(buffer.dtype, len(buffer.shape), True) for buffer in program.inputs]
+    result = [array_type(buffer.dtype, len(buffer.shape), True) for buffer in program.inputs]
     tables = bool(program.parameters) + bool(program.constants)
-    result += [types.Array(types.int64, 1, "C")] * tables
+    result += [array_type(np.int64, 1)] * tables
     if program.workspace != "0":
-        result.append(types.Array(types.uint8, 1, "C"))
-    result += [array(buffer.dtype, len(buffer.shape)) for buffer in program.outputs]
+        result.append(array_type(np.uint8, 1))
+    result += [array_type(buffer.dtype, len(buffer.shape)) for buffer in program.outputs]
     return tuple(result)
 
 
-__all__ = ["CompiledFunction", "compile"]
+def array_type(dtype: Any, rank: int, readonly: bool = False) -> Any:
+    """The Numba type of C-contiguous arrays."""
+    return types.Array(from_dtype(np.dtype(dtype)), rank, "C", readonly=readonly)
+
+
+__all__ = ["CompiledFunction", "array_type", "compile"]

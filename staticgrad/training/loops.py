@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import types
-from numba.np.numpy_support import from_dtype
 
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.graph.dims import product
@@ -20,6 +20,7 @@ from staticgrad.graph.node import Node
 from staticgrad.nn.utils.clip_grad import nonfinite_message
 from staticgrad.runtime import cache
 from staticgrad.runtime.calling import in_sizes, places_of
+from staticgrad.runtime.function import array_type
 
 if TYPE_CHECKING:
     from staticgrad.training.step import TrainStep
@@ -69,7 +70,7 @@ class Loop:
         functions = step.function, step._accumulate or step.function
         addresses = [function.address for function in functions]
         progress = np.zeros(2, np.int64)
-        matrices = [array.reshape(len(array), -1) for array in samples]
+        matrices = [array.reshape(len(array), prod(array.shape[1:])) for array in samples]
         sizes = [samples[position].shape[axis] for position, axis in self.places]
         done, ready = 0, True
         while done < len(losses):
@@ -123,19 +124,16 @@ def _load(step: TrainStep, gathers: bool) -> Any:
     functions = step.function, step._accumulate or step.function
     source = loop_source(step, gathers)
 
-    def array(dtype: Any, rank: int, readonly: bool = False) -> Any:
-        return types.Array(from_dtype(np.dtype(dtype)), rank, "C", readonly=readonly)
-
-    integer, integers = types.int64, array(np.int64, 1)
+    integer, integers = types.int64, array_type(np.int64, 1)
     results = step.function.output_types
     signature = [
         integer, integer, integer,
-        *(array(n.dtype, 2 if gathers else n.ndim, not gathers) for n in step.inputs),
-        *(array(a.dtype, a.ndim) for function in functions for a in function.fixed),
-        *(array(dtype, rank) for dtype, rank in results), array(results[0][0], 1), integers,
+        *(array_type(n.dtype, 2 if gathers else n.ndim, not gathers) for n in step.inputs),
+        *(array_type(a.dtype, a.ndim) for function in functions for a in function.fixed),
+        *(array_type(dtype, rank) for dtype, rank in results), array_type(results[0][0], 1), integers,
     ]  # fmt: skip
     if gathers:
-        signature += [*(array(n.dtype, 2, True) for n in step.inputs), integers, integer]
+        signature += [*(array_type(n.dtype, 2, True) for n in step.inputs), integers, integer]
         signature += [integer] * len(inner_places(step.inputs))
     name = "batches" if gathers else "steps"
     return cache.load(source, name, name, tuple(signature)).dispatcher

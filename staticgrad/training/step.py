@@ -266,14 +266,13 @@ def train_step(
     if isinstance(loss, Node) and loss.is_eager:
         raise GraphTypeError("train_step: the loss is an eager tensor; declare it with placeholders")
     trained = _trained(loss, optimizer)
-    parameters = [parameter for parameter, _ in trained]
     chosen = name or _assigned_name() or "train_step"
     if loss.name is None and (loss.origin is None or loss.origin.target in (None, chosen)):
         loss.named("loss")
     with unnamed_results():
         return _step(
-            placeholders, loss, optimizer, trained, parameters, chosen, clip_grad_norm,
-            clip_grad_value, accumulation_steps, error_if_nonfinite, outputs, validation_loss,
+            placeholders, loss, optimizer, trained, chosen, clip_grad_norm, clip_grad_value,
+            accumulation_steps, error_if_nonfinite, outputs, validation_loss,
         )  # fmt: skip
 
 
@@ -287,8 +286,7 @@ def _step(
     loss: Node,
     optimizer: Optimizer,
     trained: list[tuple[Parameter, int]],
-    parameters: list[Parameter],
-    chosen: str,
+    name: str,
     clip_grad_norm: float | None,
     clip_grad_value: float | None,
     accumulation_steps: int,
@@ -296,6 +294,8 @@ def _step(
     outputs: Sequence[Node],
     validation_loss: Node | None,
 ) -> TrainStep:
+    """The step of arguments that ``train_step`` has checked."""
+    parameters = [parameter for parameter, _ in trained]
     gradients: list[Node] = list(grad(loss, parameters))
     effects = effects_of([loss, *outputs])
     accumulators: list[Buffer] = []
@@ -310,7 +310,7 @@ def _step(
         ]
         sums: dict[Parameter, Node] = {**effects, **dict(zip(accumulators, gradients, strict=True))}
         accumulate = _compiled(
-            placeholders, results, sums, gradients, error_if_nonfinite, f"{chosen}_accumulate"
+            placeholders, results, sums, gradients, error_if_nonfinite, f"{name}_accumulate"
         )
     options = RuntimeOptions(optimizer)
     used, norm = _clip(gradients, clip_grad_norm, clip_grad_value, error_if_nonfinite)
@@ -320,14 +320,12 @@ def _step(
     updates: dict[Parameter, Node] = {**effects, **_rules(trained, used, optimizer, options)}
     for accumulator in accumulators:
         updates[accumulator] = broadcast(constant(0.0, accumulator.dtype), accumulator.shape)
-    function = _compiled(
-        placeholders, results, updates, gradients, error_if_nonfinite, chosen, norm
-    )
-    stateful = bool(effects)
-    evaluation = validation_loss if validation_loss is not None else None if stateful else loss
+    function = _compiled(placeholders, results, updates, gradients, error_if_nonfinite, name, norm)
+    if validation_loss is None and not effects:
+        validation_loss = loss
     return TrainStep(
         placeholders, options, parameters, accumulate, function, accumulators, accumulation_steps,
-        error_if_nonfinite, evaluation,
+        error_if_nonfinite, validation_loss,
     )  # fmt: skip
 
 
