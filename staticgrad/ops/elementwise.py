@@ -22,6 +22,7 @@ import sympy
 
 from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, make_node
 from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
+from staticgrad.ops.known import is_zero
 from staticgrad.ops.table import FUNCTIONS, register, sample
 
 x, y, z = sympy.symbols("x y z", real=True)
@@ -258,24 +259,6 @@ def chain(adjoint: Node, derivative: Any, environment: Mapping[Any, Any]) -> Nod
         denominator = 1 / derivative
         return FUNCTIONS["divide"](adjoint, translate(denominator, environment, adjoint))
     return FUNCTIONS["multiply"](adjoint, translate(derivative, environment, adjoint))
-
-
-#: ops whose elements are all elements of their input
-MOVEMENT = frozenset(("broadcast_to", "permute_dims", "reshape", "slice", "windows"))
-
-
-def scalar_value(node: Node) -> Any:
-    """The number that every element of ``node`` is known to be, or None."""
-    while node.op.name in MOVEMENT:
-        node = node.inputs[0]
-    if node.op.name == "constant" and node.attrs["value"].size == 1:
-        return node.attrs["value"].reshape(())[()]
-    return None
-
-
-def is_zero(node: Node) -> bool:
-    value = scalar_value(node)
-    return value is not None and value == 0
 
 
 def translate(formula: Any, environment: Mapping[Any, Any], like: Any) -> Any:

@@ -10,7 +10,8 @@ from staticgrad.graph.traverse import inherit, interning_key, transform
 from staticgrad.ops import scalar
 from staticgrad.ops.composite import Composite
 from staticgrad.ops.convert import broadcast
-from staticgrad.ops.elementwise import Elementwise, scalar_value
+from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.known import scalar_value
 from staticgrad.ops.movement import permute
 from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
 from staticgrad.ops.reduction import SUM, reduce_sum

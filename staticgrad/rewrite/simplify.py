@@ -16,7 +16,7 @@ from staticgrad.graph.node import Node, make_node
 from staticgrad.ops import scalar
 from staticgrad.ops.contraction import contract, parse
 from staticgrad.ops.convert import broadcast
-from staticgrad.ops.elementwise import scalar_value
+from staticgrad.ops.known import scalar_value
 from staticgrad.ops.movement import PERMUTE, Reshape, inverse, permute, reshape_to
 from staticgrad.ops.slicing import EMBED, SLICE
 from staticgrad.rewrite.rules import RuleSet

@@ -236,7 +236,7 @@ def _hypot(node: Node) -> Node | None:
       "sqrt", example=lambda x: x / scalar.sqrt(scalar.square(x) + 4.0),
       hard=(1e30,))  # fmt: skip
 def _hypot_constant(node: Node) -> Node | None:
-    from staticgrad.ops.elementwise import scalar_value
+    from staticgrad.ops.known import scalar_value
 
     (source,) = node.inputs
     if source.op.name != "add":
