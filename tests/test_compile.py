@@ -179,10 +179,10 @@ def test_export_runs_without_staticgrad(tmp_path: Path) -> None:
         "import numpy as np, step\n"
         "data = dict(np.load('data.npz'))\n"
         "x, y = data.pop('x'), data.pop('y')\n"
-        "losses = [step.run(x, y, **data) for _ in range(3)]\n"
+        "losses = [step.step(x, y, **data) for _ in range(3)]\n"
         "np.savez('result.npz', losses=losses, **data)\n"
         "try:\n"
-        "    step.run(x, y + 10, **data)\n"
+        "    step.step(x, y + 10, **data)\n"
         "except IndexError as error:\n"
         "    print('IndexError', error)\n"
     )
@@ -204,7 +204,7 @@ def test_export_with_constants_and_special_functions(tmp_path: Path) -> None:
     node = sg.sum(sg.lgamma(x) * np.array([1.0, 2.0, 3.0]) + sg.gelu(x) + sg.logaddexp(x, 0.5))
     f = sg.compile(x, sg.grad(node, x), name="f")
     f.export(tmp_path / "f.py")
-    script = "import numpy as np, f; print(f.run(np.array([1.5, 2.5, 3.5])).tobytes().hex())"
+    script = "import numpy as np, f; print(f.f(np.array([1.5, 2.5, 3.5])).tobytes().hex())"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -175,7 +175,7 @@ def test_runs_and_epochs(folder: Path) -> None:
 
 
 def test_exported_files(folder: Path, tmp_path: Path) -> None:
-    """Alone, with NumPy, Numba and SciPy: and one is called as a helper is, which it keeps apart."""
+    """Alone, with NumPy, Numba and SciPy."""
     script = after_programs(f"""
         function, (step, w) = make_function(), make_step()
         function.export({str(tmp_path / "alone_function.py")!r})
@@ -197,12 +197,12 @@ def test_exported_files(folder: Path, tmp_path: Path) -> None:
         t = rng.random(200_003)
         w = rng.standard_normal((384, 320)) / 20
         others = [
-            name for name, parameter in inspect.signature(alone_step.run).parameters.items()
+            name for name, parameter in inspect.signature(alone_step.step).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY and name != "w"
         ]
         assert others == ["lr"], others
-        losses = [alone_step.run(x, t, w=w, lr=np.array(0.5)) for _ in range(2)]
-        results = [*alone_function.run(x, y, t), *losses, w]
+        losses = [alone_step.step(x, t, w=w, lr=np.array(0.5)) for _ in range(2)]
+        results = [*alone_function.parts(x, y, t), *losses, w]
         print(b"".join(np.asarray(result).tobytes() for result in results).hex())
     """
     assert fresh(textwrap.dedent(script), folder) == expected

@@ -397,13 +397,12 @@ def test_without_threads_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_of_its_own(tmp_path: Path) -> None:
     """What is exported runs all parts on the calling thread, with the same bits."""
-    from staticgrad.codegen.export import import_block
-    from staticgrad.codegen.sources import Import, source_of
+    from staticgrad.codegen.sources import copies
 
-    imports, helpers = source_of(["in_parallel"])
-    imports |= {Import("numpy", ""), Import("numba", "njit")}
-    body = SUMS.split("'''")[1].split("\n\n", 1)[1]
-    text = f"{import_block(imports)}\n\n\n{helpers}\n\n\n{body}"
+    (tmp_path / "beside").mkdir()
+    for name, text in copies(["kernels.parallel"]).items():
+        (tmp_path / "beside" / name).write_text(text)
+    text = SUMS.split("'''")[1].replace("staticgrad.kernels", "beside")
     (tmp_path / "alone.py").write_text(text)
     script = f"""
         import sys

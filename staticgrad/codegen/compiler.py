@@ -7,27 +7,29 @@ import re
 from collections.abc import Callable
 
 from staticgrad.codegen.block import block
-from staticgrad.codegen.emit import Generated, emit
 from staticgrad.codegen.fuse import contract, fuse
 from staticgrad.codegen.header import header
+from staticgrad.codegen.module import Generated, emit
 from staticgrad.codegen.outline import outline
 from staticgrad.codegen.plan import plan
 from staticgrad.codegen.program import Program
 from staticgrad.codegen.recompute import recompute
 from staticgrad.codegen.roll import roll
 from staticgrad.codegen.schedule import schedule
+from staticgrad.codegen.settings import cast_settings
 from staticgrad.codegen.share import share
 from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.pipeline import rewrite
-from staticgrad.show.names import Names, name_results
+from staticgrad.show.names import Names, name_results, name_sources
 
 #: after the graph passes (``staticgrad.rewrite.pipeline.GRAPH_PASSES``) and scheduling
 LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     fuse,  # merge loops that share data
     recompute,  # what is cheap is computed in each loop that needs it
     contract,  # what lives within one step of a loop is not stored
+    cast_settings,  # scalar parameters are read in the dtype that is needed
     block,  # a long axis that loops and products share is gone through in blocks of rows
     share,  # long loops go to several threads
     outline,  # loops that occur several times become functions
@@ -43,7 +45,8 @@ RESERVED = frozenset(
     "convolve_transposed correlate max_pool max_pool_spread max_pool_take plus times where maximum "
     "minimum absolute sign floor exp expm1 log log1p log2 sqrt rsqrt sin cos tan asin acos atan "
     "atan2 sinh cosh tanh hypot erf erfc lgamma digamma polygamma sigmoid softplus log_sigmoid "
-    "logaddexp power uniform32 uniform64 isnan inf nan f32 f64 i64 i32 boolean end run np".split()
+    "logaddexp power uniform32 uniform64 isnan inf nan f32 f64 i64 i32 boolean end "
+    "on_arrays CONSTANTS np".split()
 )
 
 
@@ -53,6 +56,7 @@ def generate(graph: Graph, name: str) -> Generated:
     name_results(graph.roots)
     graph = rewrite(graph)
     order = topological(graph.roots)
+    name_sources(order)
     seen = set(order)
     leaves = [leaf for leaf in (*graph.inputs, *(p for p, _ in graph.updates)) if leaf not in seen]
     nodes = [*leaves, *order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,22 +17,23 @@ from staticgrad.codegen.program import (
     Call,
     Invocation,
     Loop,
-    Program,
     Rolled,
     Routine,
     RoutineCall,
     Shared,
     Statement,
     groups,
+    starts_together,
     statements,
 )
 from staticgrad.codegen.reader import TYPE_NAMES
-from staticgrad.codegen.write import NUMBA_NAMES, Writer
+from staticgrad.codegen.spans import Mark
+from staticgrad.codegen.write import Writer
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.ops.routine import RoutineOp
-from staticgrad.ops.table import OPS
 
 TITLES = {
+    "inputs": "inputs, parameters, intermediates",
     "check": "indices in range",
     "forward": "forward",
     "backward": "backward",
@@ -41,19 +43,11 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Generated:
-    """A generated module and what the run time must know to call it."""
+class Definition:
+    """A function of the generated module."""
 
-    source: str
-    name: str
-    header: str
-    body: str
-    numba_names: tuple[str, ...]
-    math_names: tuple[str, ...]
-    kernel_names: tuple[str, ...]
-    vectormath_names: tuple[str, ...]
-    arguments: tuple[str, ...]
-    program: Program
+    text: str
+    marks: list[Mark]
 
 
 class Emitter(Writer):
@@ -69,12 +63,20 @@ class Emitter(Writer):
         result += ["workspace"] if program.workspace != "0" else []
         return result + [buffer.name for buffer in program.outputs]
 
-    def function(self) -> str:
+    def function(self) -> Definition:
+        self._begin()
+        self.lines.append('@njit(error_model="numpy")')
+        self.lines += broken_signature(f"def {self.name}({', '.join(self.arguments())}):")
+        self.line(f"# ---- {TITLES['inputs']} ".ljust(96 - len(INDENT), "-"))
+        first = len(self.lines)
         self._inputs()
         self._views()
+        if len(self.lines) == first:
+            self.lines.pop()
+        self.headed = False
         self._sequence(self.program.items)
         self.line("return 0")
-        return "\n".join(self.lines)
+        return self._end()
 
     def _sequence(self, items: list[Any]) -> None:
         """Items one after the other, under the headings of their sections."""
@@ -83,8 +85,9 @@ class Emitter(Writer):
         for group, title in zip(grouped, sections([g[-1] for g in grouped]), strict=True):
             if title != section:
                 section = title
-                self.line()
+                self.gap()
                 self.line(f"# ---- {TITLES[section]} ".ljust(96 - len(INDENT) * self.depth, "-"))
+                self.headed = True
             if isinstance(group[-1], Rolled):
                 self._rolled(group[-1])
                 continue
@@ -94,21 +97,36 @@ class Emitter(Writer):
                 self._blocked(group[-1])
                 section = ""
                 continue
-            self._comment(group[-1], list(statements(group)))
-            for item in group:
-                self._item(item)
+            self._kernel(group)
 
-    def routine(self, routine: Routine) -> str:
-        """A function of loops that occur several times, under names that fit all occurrences."""
-        self.lines, self.previous_lone = [], True
+    def _kernel(self, group: list[Any]) -> None:
+        """A nest of loops, a call or a line, with the mathematics above it."""
+        first, members = len(self.lines), list(statements(group))
+        self._comment(group[-1], members)
+        self._items(starts_together(group))
+        self._beside(first, group)
+        self.mark(min(first, len(self.lines) - 1), members, "kernel")
+
+    def _begin(self) -> None:
+        """Start a function."""
+        self.lines, self.marks = [], []
+        self.headed, self.last_beside = True, -1
         self.explained.clear()
+
+    def _end(self) -> Definition:
+        """What has been written since the start."""
+        return Definition("\n".join(self.lines), self.marks)
+
+    def routine(self, routine: Routine) -> Definition:
+        """A function of loops that occur several times, under names that fit all occurrences."""
+        self._begin()
         with renamed(dict([*routine.parameters, *routine.internal])):
             names = [name for _, name in routine.parameters]
             self.lines.append('@njit(error_model="numpy")')
             signature = f"def {routine.name}({', '.join([*names, *map(str, routine.sizes)])}):"
             self.lines += broken_signature(signature)
-            self._comment(routine.items[-1], list(statements(routine.items)))
-            self.lines = [line for line in self.lines if line]
+            first, members = len(self.lines), list(statements(routine.items))
+            self._comment(routine.items[-1], members)
             if routine.flat:
                 array = next(name for b, name in routine.parameters if not is_scalar(b))
                 self.line(f"for i in range({array}.size):")
@@ -117,28 +135,27 @@ class Emitter(Writer):
                     self._statement(statement)
                 self.depth, self.position = 1, ""
             else:
-                for item in routine.items:
-                    self._item(item)
-        text = "\n".join(self.lines)
-        self.lines, self.previous_lone = [], False
-        self.explained.clear()
-        return text
+                self._items(starts_together(routine.items))
+            self.mark(first, members, "kernel")
+        return self._end()
 
     def _inputs(self) -> None:
         bound: set[sympy.Symbol] = set()
-        conditions = []
+        tests = []
         for buffer in self.program.inputs:
+            new = []
             for axis, dim in enumerate(buffer.shape):
-                actual = f"{buffer.name}.shape[{axis}]"
                 if isinstance(dim, sympy.Symbol) and dim not in bound:
                     bound.add(dim)
-                    self.line(f"{dim} = {actual}")
-                else:
-                    conditions.append((dim, f"{actual} != {format_dim(dim)}"))
-        tests = [text for _, text in conditions]
+                    new.append(dim)
+                    self.line(f"{dim} = {buffer.name}.shape[{axis}]")
+            if any(dim not in new for dim in buffer.shape):
+                tests.append(f"{buffer.name}.shape != {format_shape(buffer.shape)}")
         shapes = [b.shape for b in self.program.buffers]
         sizes = {dim for shape in shapes for dim in shape if may_be_negative(dim)}
         tests += [f"{format_dim(dim)} < 0" for dim in sorted(sizes, key=str)]
+        if self.program.workspace != "0":
+            tests.append(f"workspace.size < {self.program.workspace}")
         if tests:
             condition = f"if {' or '.join(tests)}:"
             if len(INDENT * self.depth + condition) <= WIDTH:
@@ -170,11 +187,12 @@ class Emitter(Writer):
                     continue
                 function = "layer_at" if buffer in stacked else "array_at"
                 self.kernels.add(function)
-                self.line(
-                    f"{buffer.name} = {function}({table}[{position}], "
-                    f"{format_shape(buffer.shape)}, {self._type(buffer)})"
-                    f"{'[()]' if buffer.by_value else ''}"
-                )
+                shape = format_shape(buffer.shape)
+                text = f"{function}({table}[{position}], {shape}, {self._type(buffer)})"
+                text += "[()]" if buffer.by_value else ""
+                if buffer.cast_to is not None:
+                    text = f"{self._type(buffer.cast_to)}({text})"
+                self.line(f"{buffer.name} = {text}")
         self._workspace()
         for buffer in self.program.buffers:
             if buffer.is_duplicate or buffer in in_loops:
@@ -196,20 +214,24 @@ class Emitter(Writer):
         if not places:
             return
         self.kernels.add("view")
-        self.line()
-        self.line("# workspace, in multiples of a cache line")
-        self.line("end = 0")
-        for place in places:
+        end: int | str = 0
+        for number, place in enumerate(places):
             first, *later = place.buffers
+            size = place.rounded_size()
+            if not size.isdigit() and not isinstance(end, str):
+                # from here on it depends on the named dimensions where a place begins
+                self.line(f"end = {end}")
+                end = "end"
             described = f"{format_shape(first.stored_shape)}, {self._type(first)}"
-            self.line(f"{first.name} = view(workspace, end, {described})")
+            self.line(f"{first.name} = view(workspace, {end}, {described})")
             for buffer in later:
                 self.kernels.add("in_place_of")
                 described = f"{format_shape(buffer.stored_shape)}, {self._type(buffer)}"
                 self.line(f"{buffer.name} = in_place_of({first.name}, {described})")
-            self.line(f"end += {place.rounded_size()}")
-        self.line("if workspace.size < end:")
-        self.line(f"{INDENT}return {NOT_READY}")
+            if isinstance(end, int):
+                end += int(size)
+            elif number + 1 < len(places):
+                self.line(f"end += {size}")
 
     def _type(self, buffer: Buffer) -> str:
         name = TYPE_NAMES[str(buffer.dtype)]
@@ -218,26 +240,43 @@ class Emitter(Writer):
 
     # ---- items -----------------------------------------------------------------------------------
 
+    def _items(self, items: Iterable[Any]) -> None:
+        """Items one after the other; accumulators that start with one value share a line."""
+        value = ""
+        for item in items:
+            self._item(item)
+            target = item.target if isinstance(item, Statement) else None
+            if target is None or item.action != "start" or not is_scalar(target):
+                value = ""
+                continue
+            name, _, last = self.lines[-1].rpartition(" = ")
+            line = f"{self.lines[-2]} = ".removesuffix(f"{last} = ") + f"{name.lstrip()} = {last}"
+            if last == value and len(line) <= WIDTH:
+                self.lines[-2:] = [line]
+                self.marks[-1] = self.marks[-1].moved(-1)
+            value = last
+
     def _item(self, item: Any) -> None:
         if isinstance(item, Loop) and item.extent == 1:
-            for inner in item.body:
-                self._item(inner)
+            self._items(item.body)
         elif isinstance(item, Loop):
             self.line(f"for {item.variable} in range({self.steps(item)}):")
             self.depth += 1
-            for inner in item.body:
-                self._item(inner)
+            self._items(item.body)
             self.depth -= 1
-        elif isinstance(item, Call):
-            self._call(item)
-        elif isinstance(item, RoutineCall):
-            self._routine_call(item)
-        elif isinstance(item, Invocation):
-            self._invocation(item)
-        elif isinstance(item, Shared):
-            self._shared(item)
-        else:
+        elif isinstance(item, Statement):
             self._statement(item)
+        else:
+            first = len(self.lines)
+            if isinstance(item, Call):
+                self._call(item)
+            elif isinstance(item, RoutineCall):
+                self._routine_call(item)
+            elif isinstance(item, Invocation):
+                self._invocation(item)
+            else:
+                self._shared(item)
+            self.mark(first, statements(item), "line")
 
     def _call(self, call: Call) -> None:
         kernel = call.kernel
@@ -283,7 +322,7 @@ class Emitter(Writer):
         for binding in rolled.bindings:
             assert binding.stack is not None
             names[binding.buffer] = unique(common_name(binding.stack.buffers), used)
-        self.line()
+        self.gap()
         self.line(f"for layer in range({len(rolled.turns)}):")
         self.depth += 1
         for binding in rolled.bindings:
@@ -302,17 +341,14 @@ class Emitter(Writer):
                 )
         with renamed(names):
             for group in groups(rolled.turns[0]):
-                self._comment(group[-1], list(statements(group)))
-                for item in group:
-                    self._item(item)
+                self._kernel(group)
         self.depth -= 1
         self.explained.update(s.node for s in statements(rolled))
-        self.previous_lone = False
 
     def _blocked(self, blocked: Blocked) -> None:
         """A loop over blocks of rows, the rows of each array under a name of their own."""
         extent = format_dim(blocked.extent)
-        self.line()
+        self.gap()
         self.line(f"for first in range(0, {extent}, {blocked.size}):")
         self.depth += 1
         count = str(blocked.size)
@@ -326,11 +362,10 @@ class Emitter(Writer):
         with renamed({buffer: view.name for buffer, view in blocked.views.items()}):
             self._sequence(blocked.items)
         self.depth -= 1
-        self.previous_lone = False
 
-    def part(self, shared: Shared) -> str:
+    def part(self, shared: Shared) -> Definition:
         """The function that does a part of a shared loop."""
-        self.lines, self.previous_lone = [], True
+        self._begin()
         loop = shared.loop
         names = [buffer.name for buffer in (*shared.arguments, *shared.partial.values())]
         self.lines.append('@njit(error_model="numpy")')
@@ -352,9 +387,7 @@ class Emitter(Writer):
         self.depth -= 1
         for accumulator, place in shared.partial.items():
             self.line(f"{place.name}[number] = {accumulator.name}")
-        text = "\n".join(self.lines)
-        self.lines, self.previous_lone = [], False
-        return text
+        return self._end()
 
     def _shared(self, shared: Shared) -> None:
         """All parts at once, then what they have accumulated, in order."""
@@ -401,47 +434,3 @@ def sections(items: list[Any]) -> list[str]:
 
 def may_be_negative(dim: Any) -> bool:
     return not isinstance(dim, int) and not dim.is_nonnegative
-
-
-def module_of(kernel: str) -> str:
-    """Where a kernel lives."""
-    for op in OPS.values():
-        if isinstance(op, RoutineOp) and op.kernel == kernel:
-            return f"kernels.{op.module}"
-    if kernel in ("in_parallel", "first_of"):
-        return "kernels.parallel"
-    families = {"matmul": "kernels.gemm", "matvec": "kernels.gemv"}
-    return families.get(kernel[:6], "kernels.arrays")
-
-
-def emit(program: Program, name: str, header: str) -> Generated:
-    """The module that computes ``program`` in a function called ``name``."""
-    emitter = Emitter(program, name)
-    routines = [emitter.routine(routine) for routine in program.routines]
-    routines += [emitter.part(item) for item in program.items if isinstance(item, Shared)]
-    body = emitter.function()
-    arguments = emitter.arguments()
-    math_names = tuple(sorted(emitter.functions & {"inf", "nan", "isnan"}))
-    functions = tuple(sorted(emitter.functions - {"inf", "nan", "isnan"}))
-    types = tuple(
-        f"{full} as {name}" if full != name else name
-        for name, full in NUMBA_NAMES.items()
-        if name in emitter.types
-    )
-    signature = "\n".join(broken_signature(f"def {name}({', '.join(arguments)}):"))
-    main = f'@njit(error_model="numpy")\n{signature}\n{body}\n'
-    definition = "\n\n\n".join([*routines, main])
-    kernels = tuple(sorted(emitter.kernels))
-    imports = [f"from math import {', '.join(math_names)}\n"] if math_names else []
-    imports.append(f"from numba import {', '.join([*types, 'njit'])}\n")
-    for module, names in (
-        *((m, [k for k in kernels if module_of(k) == m]) for m in sorted({*map(module_of, kernels)})),
-        ("vectormath", functions),
-    ):
-        if names:
-            imports.append(f"from staticgrad.{module} import {', '.join(names)}")
-    source = f'"""{header}"""\n\n' + "\n".join(imports).rstrip() + f"\n\n\n{definition}"
-    return Generated(
-        source, name, header, definition, types, math_names, kernels, functions,
-        tuple(arguments), program,
-    )  # fmt: skip

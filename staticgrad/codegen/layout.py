@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 WIDTH = 100
 INDENT = "    "
 #: from the loosest, each set of operators at which a long expression is broken
@@ -24,8 +26,21 @@ def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
         # one call
         first, *rest = broken(value, depth, reserved=len(line) - len(margin + value))
         return [f"{margin}{target} {operator} {first.lstrip()}", *rest]
-    inner = broken(value, depth + 1)
-    return [f"{margin}{target} {operator} (", *inner, f"{margin})"]
+    first = f"{margin}{target} {operator} ("
+    pieces = next(p for operators in OPERATORS if len(p := split(value, operators)) > 1)
+    if len(pieces) == 2 and pieces[1].endswith(")"):
+        opening = last_opening(pieces[1])
+        head = f"{margin}{target} {operator} {pieces[0]} {pieces[1][: opening + 1]}"
+        if len(head) <= WIDTH:
+            # the call at the end opens brackets too
+            arguments = split(pieces[1][opening + 1 : -1], (", ",))
+            arguments = [argument.removeprefix(", ") for argument in arguments]
+            return [head, *_indented(arguments, depth + 1), f"{margin})"]
+    opened = pieces[0].startswith("(") and closing(pieces[0], 0) == len(pieces[0]) - 1
+    if len(pieces) == 2 and opened and len(f"{margin}) {pieces[1]}") <= WIDTH:
+        # the brackets that are there will do
+        return [first, *broken(pieces[0][1:-1], depth + 1), f"{margin}) {pieces[1]}"]
+    return [first, *broken(value, depth + 1), f"{margin})"]
 
 
 def broken(text: str, depth: int, reserved: int = 0) -> list[str]:
@@ -44,14 +59,26 @@ def broken(text: str, depth: int, reserved: int = 0) -> list[str]:
     opening = rest.find("(")
     if opening < 0 or closing(rest, opening) != len(rest) - 1:
         return [margin + text]
+    if opening == 0:
+        # brackets around an expression, where a comma would make a tuple
+        inside = broken(rest[1:-1], depth + 1)
+        return [f"{margin}{operator}(", *inside, f"{margin})"]
     arguments = split(rest[opening + 1 : -1], (", ",))
     arguments = [argument.removeprefix(", ") for argument in arguments]
-    comma = "," if len(arguments) > 1 else ""
-    lines = [f"{margin}{operator}{rest[: opening + 1]}"]
+    head = f"{margin}{operator}{rest[: opening + 1]}"
+    return [head, *_indented(arguments, depth + 1), f"{margin})"]
+
+
+def _indented(arguments: list[str], depth: int) -> list[str]:
+    """Arguments in one line where they fit, or below each other."""
+    line = INDENT * depth + ", ".join(arguments)
+    if len(line) <= WIDTH:
+        return [line]
+    lines: list[str] = []
     for argument in arguments:
-        lines += broken(argument, depth + 1)
-        lines[-1] += comma
-    return [*lines, f"{margin})"]
+        lines += broken(argument, depth)
+        lines[-1] += ","
+    return lines
 
 
 def leading_operator(text: str) -> tuple[str, str]:
@@ -75,6 +102,16 @@ def split(text: str, operators: tuple[str, ...]) -> list[str]:
     return pieces
 
 
+def last_opening(text: str) -> int:
+    """Where the bracket opens that closes at the end of a text."""
+    nesting = 0
+    for position in range(len(text) - 1, -1, -1):
+        nesting += (text[position] in ")]") - (text[position] in "([")
+        if nesting == 0:
+            return position
+    raise ValueError(f"unbalanced brackets: {text}")
+
+
 def closing(text: str, opening: int) -> int:
     """Where the bracket that opens at ``opening`` closes."""
     nesting = 0
@@ -90,11 +127,20 @@ def broken_signature(text: str) -> list[str]:
     if len(text) <= WIDTH:
         return [text]
     name, arguments = text[: text.index("(") + 1], text[text.index("(") + 1 : -2].split(", ")
-    return [name, *(f"{INDENT}{argument}," for argument in arguments), "):"]
+    return [name, *_indented(arguments, 1), "):"]
 
 
-def clipped(line: str, source: str) -> str:
-    """A comment that fits in a line: the formula, and the source where there is room."""
-    if len(line) + len(source) < 92:
-        return f"{line}  {source}"
-    return line if len(line) < 94 else f"{line[:91]}..."
+def comment(target: str, formula: str, source: str, depth: int) -> list[str]:
+    """The lines of a comment that says what ``target`` is, and where that comes from."""
+    width = WIDTH - len(INDENT) * depth
+    line = f"# {target} = {formula}"
+    if len(line) > width:
+        first, *rest = textwrap.wrap(line[2:], width - len("#     "), break_long_words=False)
+        lines = [f"# {first}", *(f"#     {piece}" for piece in rest)]
+    else:
+        lines = [line]
+    if not source:
+        return lines
+    if len(lines[-1]) + 2 + len(source) <= width:
+        return [*lines[:-1], f"{lines[-1]}  {source}"]
+    return [*lines, f"#     {source}"]

@@ -78,7 +78,8 @@ def outline(program: Program) -> Program:
                 continue
             if key not in routines:
                 routines[key] = _routine(counts[key], key is candidate.flat, taken)
-            result.append(Invocation(routines[key], group, candidate.arguments, candidate.sizes))
+            arguments = [candidate.arguments[k] for k in routines[key].order]
+            result.append(Invocation(routines[key], group, arguments, candidate.sizes))
         return result
 
     program.items = replaced(program.items)
@@ -270,6 +271,17 @@ def _routine(instances: list[Candidate], flat: bool, taken: set[str]) -> Routine
     for position, buffer in enumerate(first.arguments):
         name = common_name([instance.arguments[position] for instance in instances])
         parameters.append((buffer, unique(name, used)))
+    # what is updated, by what, then the rest of the arrays, then the numbers
+    first_names = ["parameter", "gradient"]
+    order = list(range(len(parameters)))
+    if flat and {"parameter", "gradient"} <= {name for _, name in parameters}:
+        order.sort(
+            key=lambda k: (
+                is_scalar(parameters[k][0]),
+                first_names.index(parameters[k][1]) if parameters[k][1] in first_names else 2,
+                parameters[k][1] if not is_scalar(parameters[k][0]) else "",
+            )
+        )
     local = {
         name: unique(name, used) for name in dict.fromkeys(b.name for b in first.internal)
     }  # fmt: skip
@@ -282,7 +294,8 @@ def _routine(instances: list[Candidate], flat: bool, taken: set[str]) -> Routine
     if section != "update":
         base = f"{section}_{written[0].node.op.name}"
     name = unique(base, taken)
-    return Routine(name, first.items, parameters, internal, first.sizes, flat)
+    parameters = [parameters[k] for k in order]
+    return Routine(name, first.items, parameters, internal, first.sizes, flat, order)
 
 
 def unique(name: str, taken: set[str]) -> str:

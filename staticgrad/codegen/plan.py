@@ -21,12 +21,17 @@ class Place:
     free_after: int
     buffers: list[Buffer] = field(default_factory=list)
 
+    @property
+    def exact(self) -> Dim | None:
+        """The bytes that the place takes up, where that is a sum of products."""
+        if isinstance(self.size, int):
+            return -(-self.size // ALIGNMENT) * ALIGNMENT
+        return self.size if _keeps_alignment(self.size) else None
+
     def rounded_size(self) -> str:
         """The bytes that the place takes up, in Python syntax."""
-        if isinstance(self.size, int):
-            return str(-(-self.size // ALIGNMENT) * ALIGNMENT)
-        if _keeps_alignment(self.size):
-            return format_dim(self.size)
+        if self.exact is not None:
+            return format_dim(self.exact)
         return f"({format_dim(self.size)} + {ALIGNMENT - 1}) // {ALIGNMENT} * {ALIGNMENT}"
 
 
@@ -87,10 +92,10 @@ def plan(program: Program) -> Program:
     # places of known size first, then those whose size depends on the named dimensions
     places.sort(key=lambda place: not isinstance(place.size, int))
     program.places = places
-    sizes = [place.rounded_size() for place in places]
-    known = sum(int(size) for size in sizes if size.isdigit())
-    terms = ([str(known)] if known else []) + [size for size in sizes if not size.isdigit()]
-    program.workspace = " + ".join(terms) or "0"
+    exact = [place.exact for place in places if place.exact is not None]
+    total = format_dim(canonical(sum(exact, start=0)))
+    rounded = [place.rounded_size() for place in places if place.exact is None]
+    program.workspace = " + ".join([total] * (total != "0" or not rounded) + rounded)
     return program
 
 

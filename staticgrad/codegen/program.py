@@ -20,6 +20,7 @@ from staticgrad.graph.dims import Dim, Shape
 from staticgrad.graph.node import Node
 from staticgrad.kernels.gemm import LARGE
 from staticgrad.ops.lowering import Index, Scalar
+from staticgrad.show.names import Names
 
 #: what the local accumulator of a reduction is called where its result has a place in memory
 ACCUMULATORS = {"sum": "total", "prod": "product", "max": "largest", "min": "smallest"}
@@ -48,6 +49,8 @@ class Buffer:
     finishes_in: Buffer | None = None
     #: for a scalar parameter that the function only reads: it is loaded once, at the beginning
     by_value: bool = False
+    #: the local variable that holds its value in another dtype, where nothing needs it in its own
+    cast_to: Buffer | None = None
     #: whether another buffer views this one's memory, which must then exist as a whole
     viewed: bool = False
     #: where the buffer is a part of its root along the first axis, which one
@@ -187,6 +190,8 @@ class Routine:
     internal: list[tuple[Buffer, str]]
     sizes: list[sympy.Symbol]
     flat: bool
+    #: where each parameter stands among the arrays and numbers in order of appearance
+    order: list[int]
 
 
 @dataclass(eq=False)
@@ -290,7 +295,7 @@ class Program:
     buffers: list[Buffer]
     items: list[Any]
     checks: list[Any]
-    names: dict[Node, str]
+    names: Names
     #: the workspace's places in order, and its bytes in Python syntax over the named dimensions
     places: list[Any] = field(default_factory=list)
     workspace: str = "0"
@@ -320,6 +325,24 @@ class Program:
 def only_starts(item: Any) -> bool:
     """Whether an item does nothing but give accumulators their first value."""
     return all(getattr(member, "action", "") == "start" for member in statements(item))
+
+
+def starts_together(group: list[Any]) -> list[Any]:
+    """A group of items in which one loop gives all accumulators of one length their first value;
+    before it stand the single ones."""
+    result: list[Any] = []
+    for item in sorted(group, key=lambda item: not isinstance(item, Statement)):
+        last = result[-1] if result else None
+        if (
+            isinstance(item, Loop) and isinstance(last, Loop) and item.extent == last.extent
+            and all(isinstance(m, Statement) for m in (*item.body, *last.body))
+            and only_starts(item) and only_starts(last)
+            and item.variable == last.variable
+        ):  # fmt: skip
+            result[-1] = Loop(last.variable, last.extent, [*last.body, *item.body])
+        else:
+            result.append(item)
+    return result
 
 
 def groups(items: list[Any]) -> list[list[Any]]:

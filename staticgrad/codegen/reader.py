@@ -47,6 +47,8 @@ class ElementReader:
         self.position = position
         self.accesses: list[Access] = []
         self.functions: set[str] = set()
+        #: the nodes that have no place of their own, and whose expressions are part of the text
+        self.computed: list[Node] = []
 
     def read(self, node: Node, index: Index) -> Scalar:
         buffer = self.buffers.get(node)
@@ -69,6 +71,7 @@ class ElementReader:
     def compute(self, node: Node, index: Index) -> Scalar:
         """The expression of an element of a node, by the node's own declaration."""
         op = node.op
+        self.computed.append(node)
         if op.name == "constant":
             return self.number(node.attrs["value"].reshape(-1)[0], node.dtype)
         if op.name == "size":

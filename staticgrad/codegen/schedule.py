@@ -34,6 +34,7 @@ from staticgrad.ops.reduction import Reduction
 from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.windows import Fold
 from staticgrad.rewrite.graph import Graph
+from staticgrad.show.names import Names
 
 
 class Scheduler:
@@ -43,7 +44,7 @@ class Scheduler:
     and are placed together.
     """
 
-    def __init__(self, graph: Graph, names: dict[Node, str]) -> None:
+    def __init__(self, graph: Graph, names: Names) -> None:
         self.graph = graph
         self.names = names
         self.order = topological(graph.roots)
@@ -423,6 +424,6 @@ def inlined_gathers(node: Node, buffers: dict[Node, Buffer]) -> list[Node]:
     return found
 
 
-def schedule(graph: Graph, names: dict[Node, str]) -> Program:
+def schedule(graph: Graph, names: Names) -> Program:
     """The statements of a lowered graph, in groups that are not yet fused."""
     return Scheduler(graph, names).run()

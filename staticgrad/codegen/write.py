@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable
+from functools import cached_property
 from typing import Any
 
-from staticgrad.codegen.layout import INDENT, assignment, clipped
-from staticgrad.codegen.program import FIRST_CHECK, Invocation, Loop, Program, Statement
-from staticgrad.codegen.reader import ElementReader, reader_of
+from staticgrad.codegen.layout import INDENT, WIDTH, assignment, comment
+from staticgrad.codegen.program import (
+    FIRST_CHECK,
+    Buffer,
+    Call,
+    Invocation,
+    Loop,
+    Program,
+    Statement,
+    statements,
+)
+from staticgrad.codegen.reader import TYPE_NAMES, ElementReader, reader_of
+from staticgrad.codegen.spans import Mark
 from staticgrad.graph.dims import format_dim
-from staticgrad.graph.node import Node
+from staticgrad.graph.node import ATOM, Node
 from staticgrad.graph.origin import Origin
-
-NUMBA_NAMES = {
-    "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "boolean": "boolean",
-}  # fmt: skip
+from staticgrad.graph.traverse import topological, users
+from staticgrad.show.names import describe, identifier, primal_of
 
 #: constant lengths of innermost loops that LLVM would unroll although they do not fill its vectors
 SHORT_LOOPS = frozenset(length for length in range(5, 32) if length % 8)
@@ -32,14 +43,36 @@ class Writer:
         self.kernels: set[str] = set()
         self.functions: set[str] = set()
         self.lines: list[str] = []
+        self.marks: list[Mark] = []
         self.depth = 1
         self.explained: set[Node] = set()
-        self.previous_lone = False
+        #: whether a heading was written last
+        self.headed = False
+        #: the last line that had room for a formula beside it
+        self.last_beside = -1
+
+    @cached_property
+    def uses(self) -> dict[Node, int]:
+        """How many nodes take each node in."""
+        nodes = topological([member.node for member in statements(self.program.items)])
+        return {node: len(takers) for node, takers in users(nodes).items()}
 
     def line(self, text: str = "") -> None:
         self.lines.append(f"{INDENT * self.depth}{text}" if text else "")
 
+    def mark(self, first: int, members: Iterable[Any], kind: str) -> None:
+        """Take down that the lines from ``first`` on hold these statements and calls."""
+        while first < len(self.lines) and not self.lines[first]:
+            first += 1
+        if first < len(self.lines):
+            self.marks.append(Mark(first, len(self.lines) - 1, tuple(members), kind))
+
     def _statement(self, statement: Statement) -> None:
+        first = len(self.lines)
+        self._written(statement)
+        self.mark(first, [statement], "line")
+
+    def _written(self, statement: Statement) -> None:
         reader = reader_of(statement, self.buffers, self.position)
         value, _ = statement.value(reader, statement.variables)
         if statement.action == "check":
@@ -52,13 +85,38 @@ class Writer:
         place = reader.load(target, statement.index(reader, statement.variables))[0]
         self._used(reader, value)
         if statement.action in ("store", "start"):
-            self.lines += assignment(place, "=", value, self.depth)
+            lines = assignment(place, "=", value, self.depth)
+            if self.depth == 1 and statement.action == "store":
+                lines[:1] = self._told_beside(lines[0], statement.node)
+            self.lines += lines
             return
         self._accumulate(statement, place, value)
         if statement.running is not None and statement.running_index is not None:
             stored = reader.load(statement.running, statement.running_index(statement.variables))
             if stored[0] != place:
                 self.line(f"{stored[0]} = {place}")
+
+    def _told_beside(self, line: str, node: Node) -> list[str]:
+        told = f"# [{self.source(node)}]"
+        if len(line) + 2 + len(told) <= WIDTH:
+            return [f"{line}  {told}"]
+        return [f"{INDENT * self.depth}{told}", line]
+
+    def _beside(self, first: int, group: list[Any]) -> None:
+        """The formula of a matrix product stands beside it, where there is room."""
+        call = group[0]
+        written = sum(map(bool, self.lines[first:]))
+        if len(group) > 1 or not isinstance(call, Call) or written != 2:
+            return
+        source = f"[{self.source(call.node)}]"
+        line = f"{self.lines[-1]}  # {self.formula(call.node)}  {source}"
+        if len(line) <= WIDTH and self.lines[-2].endswith(source):
+            self.lines[-2:] = [line]
+            self.marks = [mark for mark in self.marks if mark.first < first]
+            if self.lines[-2] == "" and len(self.lines) - 3 == self.last_beside:
+                del self.lines[-2]
+            self.last_beside = len(self.lines) - 1
+            self.mark(self.last_beside, [call], "line")
 
     def _accumulate(self, statement: Statement, place: str, value: str) -> None:
         target, combine = statement.target, statement.combine
@@ -75,7 +133,7 @@ class Writer:
 
     def _used(self, reader: ElementReader, text: str) -> None:
         self.functions |= reader.functions
-        self.types |= {name for name in NUMBA_NAMES if f"{name}(" in text}
+        self.types |= {name for name in TYPE_NAMES.values() if f"{name}(" in text}
 
     def steps(self, loop: Loop) -> str:
         """What stands in a loop's range."""
@@ -91,53 +149,96 @@ class Writer:
     def _comment(self, item: Any, members: list[Any]) -> None:
         """The mathematics of an item: what each stored value is, in the user's names. Once per
         value: the loop that finishes a sum needs no second word."""
-        finished = {member.node for member in members if getattr(member, "action", "") != "start"}
-        lines: list[str] = []
+        is_update = isinstance(item, Invocation) and members[-1].section == "update"
+        if is_update or computes_one_number(item):
+            # the function says it, once for all parameters; or the line itself does
+            self.gap(is_line=True)
+            return
+        self.gap()
+        told = []
         for member in members:
-            action = getattr(member, "action", "")
-            if action == "check" or (action == "start" and member.node in finished):
+            if self._is_told(member):
+                told.append(member)
+                self.explained.add(member.node)
+        folded = self._folded(told)
+        for member in told:
+            if member.node in folded:
                 continue
-            if action == "start":
-                # the loop that sets an accumulator to zero needs no word; the sum gets one
+            target = self._told_of(member)
+            updated = target.kind == "parameter"
+            text = self.formula(member.node, not updated, folded)
+            if text == target.name:
                 continue
-            updated = getattr(member.target, "kind", "") == "parameter"
-            if member.node in self.explained and not updated:
-                continue
-            self.explained.add(member.node)
-            target = member.running if getattr(member, "running", None) else member.target
-            target = target.finishes_in or target
-            text = self.formula(member.node, inside=not updated)
-            if text != target.name:
-                line = f"# {target.name} = {text}"
-                source = self._source(member.node)
-                lines.append(clipped(line, source))
-        if isinstance(item, Invocation) and members[-1].section == "update":
-            # the function says it, once for all parameters
-            lines = []
-        lone = isinstance(item, Statement | Invocation) and not lines
-        if not (lone and self.previous_lone):
+            first = len(self.lines)
+            margin = INDENT * self.depth
+            lines = comment(target.name, text, f"[{self.source(member.node)}]", self.depth)
+            self.lines += [f"{margin}{line}" for line in lines]
+            self.mark(first, [member], "comment")
+
+    def gap(self, is_line: bool = False) -> None:
+        """An empty line, but below a heading and before a line that needs no comment."""
+        if self.lines[-1:] != [""] and not self.headed and not is_line:
             self.line()
-        self.previous_lone = lone
-        for text in lines:
-            self.line(text)
+        self.headed = False
 
-    def _source(self, node: Node) -> str:
-        origin = node.origin
-        if not isinstance(origin, Origin):
-            return ""
-        primal = node.adjoint_of
+    def _is_told(self, member: Any) -> bool:
+        # the loop that sets an accumulator to zero needs no word; the sum gets one
+        if getattr(member, "action", "") in ("check", "start"):
+            return False
+        return member.node not in self.explained or self._told_of(member).kind == "parameter"
+
+    def _told_of(self, member: Any) -> Buffer:
+        """The buffer that a statement is told of: the result's in the place of an accumulator."""
+        target = member.running if getattr(member, "running", None) else member.target
+        return target.finishes_in or target
+
+    def _folded(self, told: list[Any]) -> set[Node]:
+        """The nodes which the comment on the value that needs them says: numbers without a name of
+        the user's that one value needs."""
+        nodes = {member.node for member in told}
+        uses: Counter[Node] = Counter()
+        for node in nodes:
+            waiting = list(node.inputs)
+            while waiting:
+                source = waiting.pop()
+                if source in self.buffers:
+                    uses[source] += 1
+                else:
+                    waiting.extend(source.inputs)
+        return {
+            member.node
+            for member in told
+            if self._told_of(member).is_local and uses[member.node] == 1
+            and self.uses[member.node] == 1
+            and member.node.name is None and member.node.role is None
+        }  # fmt: skip
+
+    def source(self, node: Node) -> str:
+        """The user's line that a node comes from, and what it is the adjoint of."""
+        origin = str(node.origin) if isinstance(node.origin, Origin) else ""
+        primal = primal_of(node)
         if primal is None:
-            return f"[{origin}]"
-        return f"[adjoint of {self.program.names.get(primal, primal.op.name)}, {origin}]"
+            return origin
+        named = self.program.names.of_declared(primal) or describe(primal, self.program.names)
+        told = f"{'adjoint' if node.role else 'for the adjoint'} of {identifier(named)}"
+        return f"{told}, {origin}" if origin else told
 
-    def formula(self, node: Node, inside: bool = True) -> str:
+    def formula(self, node: Node, inside: bool = True, folded: Collection[Node] = ()) -> str:
         """The expression of a node in terms of what has a name in the generated code. ``inside``
-        says that the node's own name is what the expression is for."""
+        says that the node's own name is what the expression is for; ``folded`` nodes are written
+        out."""
 
         def visit(item: Node, top: bool) -> tuple[str, int]:
             buffer = self.buffers.get(item)
-            if buffer is not None and not top:
-                return buffer.name, 100
+            if buffer is not None and not top and item not in folded:
+                return buffer.name, ATOM
             return item.op.format(item, [visit(source, False) for source in item.inputs])
 
         return visit(node, inside or node not in self.buffers)[0]
+
+
+def computes_one_number(item: Any) -> bool:
+    """Whether an item is a line of its own, without a loop."""
+    while isinstance(item, Loop) and item.extent == 1 and len(item.body) == 1:
+        item = item.body[0]
+    return isinstance(item, Statement)

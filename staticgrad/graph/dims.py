@@ -6,6 +6,7 @@ batch size and a shape such as ``(2*batch + 1, 64)`` is an ordinary expression.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -89,11 +90,14 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
 
 class _PythonPrinter(StrPrinter):
-    """SymPy's ``floor(n/2)`` is Python's ``n // 2``."""
+    """SymPy's ``floor(n/2)`` is Python's ``n // 2``; spaces stand around ``*``."""
 
     def _print_floor(self, expression: sympy.Expr) -> str:
         numerator, denominator = sympy.fraction(sympy.together(expression.args[0]))
         return f"({self.parenthesize(numerator, PRECEDENCE['Mul'])} // {denominator})"
+
+    def _print_Mul(self, expression: sympy.Expr) -> str:
+        return re.sub(r" *(?<!\*)\*(?!\*) *", " * ", super()._print_Mul(expression))
 
 
 def format_dim(dim: Dim) -> str:

@@ -93,6 +93,7 @@ def format_attribute(value: Any) -> str:
 
 _serial = itertools.count()
 _adjoint_context: ContextVar[Node | None] = ContextVar("staticgrad_adjoint_of", default=None)
+_rewritten: ContextVar[Node | None] = ContextVar("staticgrad_rewritten", default=None)
 
 
 class Node(ArrayMethods):
@@ -106,7 +107,9 @@ class Node(ArrayMethods):
     __slots__ = (
         "__weakref__",
         "adjoint_of",
+        "adjoint_too_of",
         "attrs",
+        "declared",
         "effects",
         "inputs",
         "name",
@@ -135,6 +138,10 @@ class Node(ArrayMethods):
         self.adjoint_of = _adjoint_context.get()
         #: "adjoint" where this node is the whole adjoint of ``adjoint_of``
         self.role: str | None = None
+        #: further primals with this very adjoint: terms of a sum, for one
+        self.adjoint_too_of: tuple[Node, ...] = ()
+        #: for a node that rewriting has put in the place of another: the one that was declared
+        self.declared: Node = self
         #: new values of parameters, which a compiled call that computes this node stores: running
         #: statistics, for one
         self.effects: tuple[tuple[Any, Node], ...] = ()
@@ -189,8 +196,9 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = 
     for node in inputs:
         if node.is_eager:
             return FUNCTIONS["run_op"](op, inputs, attributes)
-    adjoint_of = _adjoint_context.get()
-    origin = adjoint_of.origin if adjoint_of is not None else user_origin()
+    source = _rewritten.get()
+    source = _adjoint_context.get() if source is None else source
+    origin = source.origin if source is not None else user_origin()
     try:
         result = op.infer([node.type for node in inputs], attributes)
     except (ValueError, TypeError, IndexError) as error:
@@ -223,3 +231,15 @@ def adjoint_context(primal: Node | None) -> Iterator[None]:
         yield
     finally:
         _adjoint_context.reset(token)
+
+
+@contextmanager
+def rewriting(node: Node) -> Iterator[None]:
+    """Nodes made inside are to stand for ``node``: they take over its origin, and what it is the
+    adjoint of."""
+    token = _rewritten.set(node)
+    try:
+        with adjoint_context(node.adjoint_of):
+            yield
+    finally:
+        _rewritten.reset(token)

@@ -53,9 +53,11 @@ def inherit(node: Node, replaced: Node) -> Node:
         return node
     if node.name is None:
         node.name = replaced.name
+    node.declared = replaced.declared
     node.origin = replaced.origin
     node.adjoint_of = replaced.adjoint_of
-    node.role = node.role or replaced.role
+    if node.role is None:
+        node.role, node.adjoint_too_of = replaced.role, replaced.adjoint_too_of
     node.effects = node.effects or replaced.effects
     return node
 

@@ -7,11 +7,18 @@ LLVM is told which arrays share no memory with others, as it would be of what ``
 can then keep sums in registers, and vectorises loops without comparing addresses first.
 """
 
+import inspect
+import re
+
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+
+#: dtypes, as generated code spells them
+f32, f64, i64, i32 = types.float32, types.float64, types.int64, types.int32
 
 
 def contiguous(dtype, shape, readonly=False):
@@ -223,3 +230,97 @@ def part(typing_context, array, index):
         return slab._getvalue()
 
     return kind(array, index), generate
+
+
+# ---- files that run by themselves -----------------------------------------------------------------
+
+
+ONLY_BY_POSITION, ONLY_BY_NAME = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
+
+
+class Argument:
+    """A row of the table in a generated module's docstring."""
+
+    def __init__(self, name, dtype, shape, kind):
+        self.name = name
+        self.dtype = np.dtype(dtype)
+        self.shape = [dim.strip() for dim in shape[1:-1].split(",") if dim.strip()]
+        self.kind = kind
+
+    def sizes(self, known):
+        """The shape, with the sizes of named dimensions."""
+        return tuple(eval(dim, {"__builtins__": {}}, known) for dim in self.shape)
+
+    def checked(self, value, known):
+        """The value as an array that the machine code can take; learns the sizes of dimensions."""
+        if self.kind.endswith("updated"):
+            array = value  # it is written to: a copy would not do
+            if not isinstance(array, np.ndarray) or array.dtype != self.dtype:
+                raise TypeError(f"{self.name} must be an array of {self.dtype}, got {value!r:.60}")
+            if not array.flags.c_contiguous or not array.flags.writeable:
+                raise ValueError(f"{self.name} is updated: it must be C-contiguous and writeable")
+        else:
+            array = np.require(value, self.dtype, "C")
+        if array.ndim == len(self.shape):
+            for dim, size in zip(self.shape, array.shape, strict=True):
+                if dim.isidentifier():
+                    known.setdefault(dim, size)
+            if array.shape == self.sizes(known):
+                return array
+        expected = ", ".join(self.shape)
+        raise ValueError(f"{self.name} has the shape {array.shape}, expected ({expected})")
+
+
+def on_arrays(table, constants=(), indices=()):
+    """Turns a generated function into one that takes the inputs by position and the parameters by
+    name, as arrays, and returns the outputs as new arrays.
+
+    ``table`` is the docstring of the generated module: a line per array gives its name, dtype, shape
+    and kind. ``constants`` are the arrays of that kind, in order; ``indices`` are the inputs that hold
+    the indices which the function checks.
+    """
+    row = re.compile(r"^ {4}(\w+) +(\w+) +(\(.*\)) +(.+)$", re.MULTILINE)
+    arguments = [Argument(*found) for found in row.findall(table)]
+    inputs = [a for a in arguments if a.kind == "input"]
+    parameters = [a for a in arguments if a.kind.startswith("parameter")]
+    outputs = [a for a in arguments if a.kind == "output"]
+    (size,) = re.findall(r"^Workspace: (.+?) bytes", table, re.MULTILINE | re.DOTALL)
+    workspace = Argument("workspace", "uint8", f"({' '.join(size.split())},)", "scratch")
+
+    takes_workspace = workspace.shape != ["0"]
+
+    def addresses(arrays):
+        return np.array([array.ctypes.data for array in arrays], np.int64)
+
+    def decorate(function):
+        def on(*values, **named):
+            if len(values) != len(inputs):
+                expected = ", ".join(a.name for a in inputs)
+                raise TypeError(f"{len(inputs)} arrays are expected by position: {expected}")
+            if set(named) != {a.name for a in parameters}:
+                expected = ", ".join(a.name for a in parameters)
+                raise TypeError(f"these parameters are expected by name: {expected}")
+            known: dict[str, int] = {}
+            given = [a.checked(value, known) for a, value in zip(inputs, values, strict=True)]
+            kept = [a.checked(named[a.name], known) for a in parameters]
+            tables = [addresses(arrays) for arrays in (kept, constants) if len(arrays)]
+            # one cache line more, so that it can begin where one begins
+            (needed,) = workspace.sizes(known)
+            memory = np.empty(needed + 64, np.uint8)
+            scratch = [memory[-memory.ctypes.data % 64 :][:needed]] if takes_workspace else []
+            results = [np.empty(a.sizes(known), a.dtype) for a in outputs]
+            status = function(*given, *tables, *scratch, *results)
+            if status == 1:
+                raise ValueError("the shapes of the arguments do not fit each other")
+            if status:
+                raise IndexError(f"an index is out of range: {indices[status - 2]}")
+            results = [result if result.ndim else result[()] for result in results]
+            return None if not results else results[0] if len(results) == 1 else tuple(results)
+
+        by_position = [inspect.Parameter(a.name, ONLY_BY_POSITION) for a in inputs]
+        by_name = [inspect.Parameter(a.name, ONLY_BY_NAME) for a in parameters]
+        on.__signature__ = inspect.Signature([*by_position, *by_name])  # type: ignore[attr-defined]
+        on.__name__, on.__module__, on.__doc__ = function.__name__, function.__module__, table
+        return on
+
+    return decorate

@@ -29,6 +29,8 @@ def sweep(output: Node, adjoint: Node, wrt: Iterable[Node]) -> dict[Node, Node]:
             continue
         if total.role is None and total.adjoint_of is not None:
             total.role, total.adjoint_of = "adjoint", node
+        elif total.role == "adjoint" and total.adjoint_of is not node:
+            total.adjoint_too_of = (*total.adjoint_too_of, node)
         if not any(source in leads for source in node.inputs):
             continue
         with adjoint_context(node):

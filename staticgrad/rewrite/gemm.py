@@ -162,19 +162,22 @@ def _as_loops(
     a: Node, b: Node, left: str, right: str, out: str, dims: Mapping[str, Dim]
 ) -> Node:
     """sum(a * b) over an index space of the result's letters, then the inner ones."""
-    inner = [c for c in left if c not in out]
-    rows = [c for c in out if c in left]
-    columns = [c for c in out if c not in left]
+    # an axis of length one makes no matrix of a vector
+    left, right, real = ("".join(c for c in text if dims[c] != 1) for text in (left, right, out))
+    inner = [c for c in left if c not in real]
+    rows = [c for c in real if c in left]
+    columns = [c for c in real if c not in left]
     if rows and columns and not all(c in right for c in rows):
         # rows before the summed letters before columns, so that the innermost loop runs over memory
         order = rows + inner + columns
     else:
         # a matrix and a vector: the innermost loop runs over the matrix's rows
         larger = left if len(left) >= len(right) else right
-        order = [*out, *inner] if larger[-1] in inner else [*inner, *out]
+        order = [*real, *inner] if larger[-1:] in inner else [*inner, *real]
     shape = tuple(dims[c] for c in order)
 
     def aligned(node: Node, letters: str) -> Node:
+        node = reshape_to(node, tuple(dims[c] for c in letters))
         present = [c for c in order if c in letters]
         node = permute(node, [letters.index(c) for c in present])
         return broadcast(
@@ -185,4 +188,5 @@ def _as_loops(
     # sums of int32 are int64, products of matrices are not
     result = cast(reduce_sum(result, [order.index(c) for c in inner]), a.dtype)
     kept = [c for c in order if c not in inner]
-    return permute(result, [kept.index(c) for c in out])
+    result = permute(result, [kept.index(c) for c in real])
+    return reshape_to(result, tuple(dims[c] for c in out))

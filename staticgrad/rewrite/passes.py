@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from staticgrad.graph.leaves import constant
-from staticgrad.graph.node import Node, adjoint_context
+from staticgrad.graph.node import Node, rewriting
 from staticgrad.graph.traverse import inherit, interning_key, transform
 from staticgrad.ops import scalar
 from staticgrad.ops.composite import Composite
@@ -39,6 +39,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
                 found.name = node.name
             if found.role is None and node.role is not None:
                 found.role, found.adjoint_of = node.role, node.adjoint_of
+                found.adjoint_too_of = node.adjoint_too_of
             elif found.adjoint_of is not None and node.adjoint_of is None:
                 # needed by the forward pass: that is where it is computed
                 found.adjoint_of, found.origin, found.role = None, node.origin, None
@@ -133,24 +134,15 @@ def expand_composites(graph: Graph) -> Graph:
         replacement = _expanded(node)
         if replacement is None:
             return node
-        (replacement,) = transform([replacement], _visit_new(node), keep=node.inputs)
+        (replacement,) = transform([replacement], visit, keep=node.inputs)
         return inherit(replacement, node) if replacement.serial > node.serial else replacement
-
-    def _visit_new(outer: Node):
-        def visit_new(node: Node) -> Node:
-            node = visit(node)
-            if node.inputs and node.serial > outer.serial and node.origin is not outer.origin:
-                node.origin = outer.origin
-            return node
-
-        return visit_new
 
     return graph.replace(transform(graph.roots, visit))
 
 
 def _expanded(node: Node) -> Node | None:
     op = node.op
-    with adjoint_context(node.adjoint_of):
+    with rewriting(node):
         if isinstance(op, Composite):
             return op.expand(node)
         if op.name == "relu":
@@ -175,7 +167,7 @@ def split_sums(graph: Graph) -> Graph:
         outer = [axis for axis in axes if axis not in inner]
         if not inner or not outer:
             return node
-        with adjoint_context(node.adjoint_of):
+        with rewriting(node):
             sums = reduce_sum(source, inner)
             kept = [axis for axis in range(sums.ndim) if axis not in outer]
             last = range(len(kept), sums.ndim)
@@ -190,7 +182,7 @@ def lower_contractions(graph: Graph) -> Graph:
     def visit(node: Node) -> Node:
         if node.op.name != "contract":
             return node
-        with adjoint_context(node.adjoint_of):
+        with rewriting(node):
             return inherit(lower_contraction(node), node)
 
     return graph.replace(transform(graph.roots, visit))

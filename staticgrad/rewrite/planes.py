@@ -7,7 +7,7 @@ Elementwise expressions of images, and sums over them, go through a plane in one
 from __future__ import annotations
 
 from staticgrad.graph.dims import Shape, product
-from staticgrad.graph.node import Node, adjoint_context, make_node
+from staticgrad.graph.node import Node, make_node, rewriting
 from staticgrad.graph.traverse import inherit, transform
 from staticgrad.ops.convert import broadcast
 from staticgrad.ops.elementwise import Elementwise
@@ -27,7 +27,7 @@ def join_planes(graph: Graph) -> Graph:
     def visit(node: Node) -> Node:
         if node in roots or not isinstance(node.op, Elementwise | Cast | Reduction):
             return node
-        with adjoint_context(node.adjoint_of):
+        with rewriting(node):
             return _joined(node)
 
     return graph.replace(transform(graph.roots, visit))

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from staticgrad.graph.node import Node, adjoint_context
+from staticgrad.graph.node import Node, rewriting
 from staticgrad.graph.traverse import inherit, transform
 
 #: how often each rule fired, for whoever asked (see ``counting``)
@@ -72,7 +72,7 @@ class RuleSet:
 
     def _once(self, node: Node) -> Node | None:
         for rule in self.by_op.get(node.op.name, ()):
-            with adjoint_context(node.adjoint_of):
+            with rewriting(node):
                 replacement = rule.rewrite(node)
             if replacement is None:
                 continue

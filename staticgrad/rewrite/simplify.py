@@ -67,6 +67,20 @@ def _over_power_of_two(node: Node) -> Node | None:
     return scalar.multiply(node.inputs[0], number_like(node, 1.0 / float(value)))
 
 
+@rule("a * (2**k * x) -> (a * 2**k) * x", "exact: doubling rounds nothing; abs(a) <= 1, so that "
+      "nothing overflows that did not", "multiply", example=lambda x: 0.1 * (2.0 * x))  # fmt: skip
+def _two_factors(node: Node) -> Node | None:
+    for outer, inner in (node.inputs, node.inputs[::-1]):
+        factor = scalar_value(outer)
+        if inner.op.name != "multiply" or factor is None or not abs(factor) <= 1:
+            continue
+        for doubling, x in (inner.inputs, inner.inputs[::-1]):
+            value = scalar_value(doubling)
+            if value in (2, 4, 8, 16) and abs(factor) * value <= 1:
+                return scalar.multiply(number_like(node, float(factor) * float(value)), x)
+    return None
+
+
 @rule("x + 0 -> x", "exact but for the sign of a zero", "add", example=lambda x: x + 0.0)
 def _plus_zero(node: Node) -> Node | None:
     a, b = node.inputs

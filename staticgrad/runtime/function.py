@@ -13,7 +13,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 
 from staticgrad.codegen.compiler import function_name, generate
-from staticgrad.codegen.emit import Generated
+from staticgrad.codegen.module import Generated
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.graph.dims import concrete, format_dim
 from staticgrad.graph.leaves import Parameter, sizes_from
@@ -294,15 +294,16 @@ class CompiledFunction:
             ) from None
 
     def export(self, path: str | Path) -> Path:
-        """Write one Python file that computes the same with NumPy, Numba and SciPy alone.
+        """Write Python files that compute the same, bit by bit, with NumPy, Numba and SciPy alone.
 
-        Returns its path. The file defines ``run``, which takes the inputs in order and the
-        parameters by name.
+        ``path``, such as ``step.py``, is the generated function as it reads here; in it, the function
+        takes arrays: inputs in order, parameters by name. What it calls stands in a package beside
+        it, ``step_kernels``. Returns ``path``.
         """
-        from staticgrad.codegen.export import standalone
+        from staticgrad.codegen.export import write
 
         target = Path(path)
-        target.write_text(standalone(self._graph, self._generated), encoding="utf-8")
+        write(self._generated, target)
         return target
 
     def __repr__(self) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from staticgrad.graph.dims import format_dim
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological, users
+from staticgrad.ops.known import scalar_value
 
 #: a derived name longer than this is cut down to the op's
-LONGEST_NAME = 20
+LONGEST_NAME = 28
 #: what a value is called after, where the op's own name says little
-JOINING = frozenset({"contract", "gemm", "add", "subtract", "multiply", "divide"})
+JOINING = {"contract": "", "gemm": "", "multiply": "", "add": "plus", "subtract": "minus",
+           "divide": "over"}  # fmt: skip
+#: what a value of another dtype is called after
+SHORT_TYPES = {"float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "bool"}
 INVISIBLE = frozenset({"broadcast_to", "reshape", "astype", "stop_gradient"})
 #: in the place of an op's name alone, which stands for the function
 PLAIN_NAMES = {"sum": "total", "max": "largest", "min": "smallest", "prod": "product",
@@ -30,7 +35,7 @@ def name_results(roots: Iterable[Node]) -> None:
     The result of a statement is the node that nothing else on its line takes in. Names already
     given stay.
     """
-    order = topological(roots)
+    order = topological(_with_primals(roots))
     takers = users(order)
     for node in order:
         if node.name is not None or node.adjoint_of is not None or node.origin is None:
@@ -44,6 +49,24 @@ def name_results(roots: Iterable[Node]) -> None:
         node.name = node.origin.target
 
 
+def _with_primals(roots: Iterable[Node]) -> list[Node]:
+    """The roots, and the primals of all adjoints below them: a gradient alone does not lead to the
+    value it is the gradient of, which would be missing among what a statement made."""
+    found = dict.fromkeys(roots)
+    waiting = list(found)
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        waiting.extend(node.inputs)
+        if node.adjoint_of is not None and node.adjoint_of not in seen:
+            found[node.adjoint_of] = None
+            waiting.append(node.adjoint_of)
+    return list(found)
+
+
 class Names(dict[Node, str]):
     """A unique Python identifier for each node that is asked for.
 
@@ -54,16 +77,25 @@ class Names(dict[Node, str]):
     def __init__(self, nodes: Iterable[Node], reserved: Iterable[str] = ()) -> None:
         super().__init__()
         self._taken = set(reserved)
+        nodes = list(nodes)
+        self._standing_for = {node.declared: node for node in nodes}
         for node in nodes:
             if node.name is not None:
                 self[node] = self._unique(identifier(node.name))
 
     def __missing__(self, node: Node) -> str:
-        base = adjoint_name(node) or describe(node, self)
+        base = adjoint_name(node, self) or describe(node, self)
         if base in self._taken:
             base = PLAIN_NAMES.get(base, base)
         self[node] = self._unique(identifier(base))
         return self[node]
+
+    def of_declared(self, node: Node) -> str | None:
+        """The name of what stands for a declared node, where it has one."""
+        standing = self._standing_for.get(node.declared)
+        if standing is None:
+            return None
+        return self[standing] if standing in self or standing.name is not None else None
 
     def _unique(self, name: str) -> str:
         result, number = name, 2
@@ -73,15 +105,37 @@ class Names(dict[Node, str]):
         return result
 
 
-def adjoint_name(node: Node) -> str | None:
+def adjoint_name(node: Node, names: Names | None = None) -> str | None:
     """``d_W`` for the adjoint of ``W``; ``d_d_W`` for that of an adjoint."""
-    primal = node.adjoint_of
+    primal = primal_of(node)
     if node.role != "adjoint" or primal is None:
         return None
     prefix = "d_"
-    while primal.name is None and primal.role == "adjoint" and primal.adjoint_of is not None:
-        prefix, primal = prefix + "d_", primal.adjoint_of
-    return prefix + describe(primal, {})
+    while primal.name is None and primal.role == "adjoint":
+        outer = primal_of(primal)
+        if outer is None:
+            break
+        prefix, primal = prefix + "d_", outer
+    known = names.of_declared(primal) if names is not None else None
+    return prefix + (known or describe(primal, {}))
+
+
+def primal_of(node: Node) -> Node | None:
+    """What a node is the adjoint of: where there are several, one that the user has named."""
+    primals = (node.adjoint_of, *node.adjoint_too_of)
+    return next((p for p in primals if p is not None and p.name is not None), primals[0])
+
+
+def name_sources(order: Sequence[Node]) -> None:
+    """Where an adjoint is another node's values in another shape, that node takes its name."""
+    takers = users(order)
+    for node in reversed(order):
+        if node.role != "adjoint" or node.name is not None or node.op.name != "reshape":
+            continue
+        (source,) = node.inputs
+        if source.role is None and source.name is None and len(takers[source]) == 1:
+            source.role, source.adjoint_of = node.role, node.adjoint_of
+            source.adjoint_too_of = node.adjoint_too_of
 
 
 def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
@@ -91,17 +145,30 @@ def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
     if node.name is not None:
         return node.name
     base = OP_NAMES.get(node.op.name, node.op.name)
+    if node.op.name == "size":
+        return format_dim(node.attrs["dim"]) if str(node.attrs["dim"]).isidentifier() else base
     if not depth or not node.inputs:
         return base
     parts = [source for source in node.inputs if _has_words(source)]
     if node.op.name in INVISIBLE and parts:
-        return describe(parts[0], names, depth)
-    if node.op.name not in JOINING:
-        parts = parts[:1]
+        inner = describe(parts[0], names, depth)
+        if node.op.name == "astype" and (parts[0].name or parts[0].op.name == "parameter"):
+            return f"{inner}_{SHORT_TYPES[str(node.dtype)]}"
+        return inner
+    joining = JOINING.get(node.op.name)
+    if joining is None:
+        # what is done to a sum or a product of several things needs no list of them
+        parts = [part for part in parts[:1] if part in names or part.name or not _joins(part)]
     words = [describe(part, names, depth - 1) for part in parts]
-    if node.op.name not in JOINING:
+    if joining is None:
         words = [base, *words]
+    elif len(words) == 2 and joining:
+        words.insert(1, joining)
+    elif joining in ("minus", "over") and scalar_value(node.inputs[0]) == 1:
+        words.insert(0, f"one_{joining}")
     joined = "_".join(words)
+    if joined == base:
+        return PLAIN_NAMES.get(base, base)
     if words and len(joined) <= LONGEST_NAME:
         return joined
     return PLAIN_NAMES.get(base, base)
@@ -111,7 +178,13 @@ def _has_words(node: Node) -> bool:
     """Whether there is anything to say of an input: plain numbers and sizes have no names."""
     while node.op.name in INVISIBLE:
         node = node.inputs[0]
-    return node.name is not None or bool(node.inputs) or node.op.name == "parameter"
+    return node.name is not None or bool(node.inputs) or node.op.name in ("parameter", "size")
+
+
+def _joins(node: Node) -> bool:
+    while node.op.name in INVISIBLE:
+        node = node.inputs[0]
+    return node.name is None and node.op.name in JOINING
 
 
 def identifier(name: str) -> str:

@@ -14,6 +14,7 @@ from staticgrad.vectormath.straightline import (
     copy_sign,
     elementary,
     fma,
+    is_nan,
     magnitude,
     polynomial,
     select,
@@ -210,4 +211,4 @@ def logaddexp(x, y):
     distance = select(x == y, 0.0, magnitude(difference))
     larger = select(x > y, x, y)
     total = larger + log_of_one_and(exp.formula(-distance))
-    return select(distance != distance, distance, total)
+    return select(is_nan(distance), distance, total)

@@ -13,6 +13,7 @@ from staticgrad.vectormath.straightline import (
     copy_sign,
     elementary,
     fma,
+    is_nan,
     magnitude,
     narrowed,
     polynomial,
@@ -144,5 +145,5 @@ def hypot(x, y):
     error = fma(-root, root, total) + lost
     root = root + select(root > 0.0, error / (root + root), 0.0)
     result = select(p < math.inf, root, p) * back
-    result = select((x != x) | (y != y), x + y, result)
+    result = select(is_nan(x) | is_nan(y), x + y, result)
     return select((a == math.inf) | (b == math.inf), math.inf, result)

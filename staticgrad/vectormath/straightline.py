@@ -132,6 +132,11 @@ def call(name, *arguments):
     return Value(builder, builder.call(function, [argument.value for argument in arguments]))
 
 
+def is_nan(value):
+    """Whether a computed value is NaN."""
+    return value.compare("!=", value)
+
+
 def select(condition, yes, no):
     """One of two computed values, without a branch."""
     yes = yes if isinstance(yes, Value) else no.literal(yes)

@@ -21,6 +21,7 @@ from staticgrad.vectormath.straightline import (
     copy_sign,
     elementary,
     fma,
+    is_nan,
     magnitude,
     polynomial,
     select,
@@ -242,7 +243,7 @@ def atan2(y, x):
     angle = select(swap, (high - ratio) + (low - tail), ratio + tail)
     negative = as_bits(x) < 0
     angle = select(negative, 2 * high - (angle - 2 * low), angle)
-    return select((x != x) | (y != y), x + y, copy_sign(angle, y))
+    return select(is_nan(x) | is_nan(y), x + y, copy_sign(angle, y))
 
 
 def asin_parts(size):
