@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import sympy
+
 from staticgrad.codegen.program import Blocked, Buffer, Program, Shared, statements
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
@@ -27,6 +29,13 @@ class Place:
         if isinstance(self.size, int):
             return -(-self.size // ALIGNMENT) * ALIGNMENT
         return self.size if _keeps_alignment(self.size) else None
+
+    @property
+    def rounded(self) -> Dim:
+        """The bytes that the place takes up."""
+        if self.exact is not None:
+            return self.exact
+        return ALIGNMENT * sympy.floor((self.size + ALIGNMENT - 1) / ALIGNMENT)
 
     def rounded_size(self) -> str:
         """The bytes that the place takes up, in Python syntax."""
@@ -91,7 +100,7 @@ def plan(program: Program) -> Program:
         place.buffers.append(buffer)
     # places of known size first, then those whose size depends on the named dimensions
     places.sort(key=lambda place: not isinstance(place.size, int))
-    program.places = places
+    program.places, program.is_planned = places, True
     exact = [place.exact for place in places if place.exact is not None]
     total = format_dim(canonical(sum(exact, start=0)))
     rounded = [place.rounded_size() for place in places if place.exact is None]

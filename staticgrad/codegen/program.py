@@ -111,6 +111,8 @@ class Statement:
     inlined: set[Node] = field(default_factory=set)
     #: the scalar functions that its value calls
     functions: set[str] = field(default_factory=set)
+    #: the floating-point operations of its value
+    flops: int = 0
     check: int = 0
 
     def __post_init__(self) -> None:
@@ -299,6 +301,7 @@ class Program:
     #: the workspace's places in order, and its bytes in Python syntax over the named dimensions
     places: list[Any] = field(default_factory=list)
     workspace: str = "0"
+    is_planned: bool = False
     #: buffers that each loop computes for itself
     repeated: set[Buffer] = field(default_factory=set)
     #: functions of loops that occur several times

@@ -11,7 +11,7 @@ import sympy
 from staticgrad.codegen.program import Access, Buffer
 from staticgrad.graph.dims import Dim, format_dim
 from staticgrad.graph.leaves import format_number
-from staticgrad.graph.node import ATOM, Node
+from staticgrad.graph.node import ATOM, Node, touches_floats
 from staticgrad.ops.elementwise import PRODUCT, SUM, Elementwise, infix
 from staticgrad.ops.lowering import Index, Scalar
 
@@ -49,6 +49,11 @@ class ElementReader:
         self.functions: set[str] = set()
         #: the nodes that have no place of their own, and whose expressions are part of the text
         self.computed: list[Node] = []
+
+    @property
+    def flops(self) -> int:
+        """The floating-point operations of the text."""
+        return sum(node.op.flops for node in self.computed if touches_floats(node))
 
     def read(self, node: Node, index: Index) -> Scalar:
         buffer = self.buffers.get(node)

@@ -182,6 +182,7 @@ class Recomputer:
             statement.inlined = statement.inlined | nodes
             reader = reader_of(statement, self.readers)
             statement.value(reader, statement.own)
+            statement.flops = reader.flops
             statement.index(reader, statement.own)
             kept = [a for a in statement.accesses if a.writes or a.buffer.kind == "token"]
             statement.accesses = [*reader.accesses, *kept]

@@ -185,6 +185,7 @@ class Scheduler:
         index = statement.index(reader, statement.own)
         statement.accesses = list(reader.accesses)
         statement.functions = set(reader.functions)
+        statement.flops = reader.flops
         if statement.target is not None:
             read = statement.action == "scatter" and statement.node.op.name == "scatter_add"
             written = None if read else index

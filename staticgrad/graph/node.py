@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from staticgrad.graph.dims import Dim, Shape, format_shape, product
+from staticgrad.graph.dims import Dim, Shape, canonical, format_shape, product
 from staticgrad.graph.methods import FUNCTIONS, ArrayMethods
 from staticgrad.graph.origin import Origin, user_origin
 
@@ -52,7 +52,7 @@ class Op:
     Subclasses say how each of these follows from the declaration; see ``staticgrad.ops``.
     """
 
-    #: floating-point operations per element of the output, as the cost model counts them
+    #: floating-point operations at each point (see ``points``), as the cost model counts them
     flops: int = 1
 
     def __init__(self, name: str) -> None:
@@ -73,11 +73,24 @@ class Op:
         """The result on NumPy arrays; attributes hold plain integers where they held dimensions."""
         raise NotImplementedError
 
+    def points(self, node: Node) -> Dim:
+        """How often ``flops`` are done: once per element of the result, unless an op says more."""
+        return node.size
+
+    def work(self, node: Node) -> Dim:
+        """The floating-point operations of a node. Integers and booleans alone take none."""
+        return canonical(self.flops * self.points(node)) if touches_floats(node) else 0
+
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         """The node as a formula. Arguments and result are texts with their precedence."""
         texts = [text for text, _ in arguments]
         texts += [f"{key}={format_attribute(value)}" for key, value in node.attrs.items()]
         return f"{self.name}({', '.join(texts)})", ATOM
+
+
+def touches_floats(node: Node) -> bool:
+    """Whether a node takes or gives floating-point numbers."""
+    return node.type.is_float or any(source.type.is_float for source in node.inputs)
 
 
 #: precedence of a text that never needs parentheses

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import concrete
+from staticgrad.graph.dims import Dim, canonical, concrete
 from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.node import Node, Op, TensorType
 from staticgrad.graph.traverse import topological
@@ -38,8 +38,15 @@ class Composite(Op):
         return self.expansion(*node.inputs, **node.attrs)
 
     def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
+        return self._written_out(inputs, attrs).type
+
+    def _written_out(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> Node:
         stand_ins = [Node(PLACEHOLDER, (), {}, item) for item in inputs]
-        return self.expansion(*stand_ins, **attrs).type
+        return self.expansion(*stand_ins, **attrs)
+
+    def work(self, node: Node) -> Dim:
+        parts = topological([self._written_out([i.type for i in node.inputs], node.attrs)])
+        return canonical(sum(part.op.work(part) for part in parts))
 
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         return self.closed_form(node, adjoint)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Dim, broadcast_shapes, format_dim, format_shape
+from staticgrad.graph.dims import Dim, broadcast_shapes, format_dim, format_shape, product
 from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, broadcast, cast, common_dtype, normalize_axis
 from staticgrad.ops.elementwise import PRODUCT, infix
@@ -24,6 +24,8 @@ class Contract(Op):
 
     Each letter of an operand occurs in the other operand or in the result, and none twice in one.
     """
+
+    flops = 2
 
     def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
         left, right, out = parse(attrs["subscripts"])
@@ -56,6 +58,13 @@ class Contract(Op):
             ]
             return np.matmul(*(reversed(operands) if swapped else operands))
         return np.einsum(attrs["subscripts"], *arrays, optimize=arrays[0].dtype.kind == "f")
+
+    def points(self, node: Node) -> Dim:
+        left, right, _ = parse(node.attrs["subscripts"])
+        sizes: dict[str, Dim] = {}
+        for letters, operand in zip((left, right), node.inputs, strict=True):
+            sizes.update(zip(letters, operand.shape, strict=True))
+        return product(sizes.values())
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         pattern = MATRIX_PATTERNS.get(node.attrs["subscripts"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape
+from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape, product
 from staticgrad.graph.node import ATOM, GraphError, Node, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, cast, common_dtype, float_dtype
 from staticgrad.ops.movement import reshape_to
@@ -33,6 +33,8 @@ class Convolution(RoutineOp):
     ``padding`` has a pair of numbers for each axis. Where it does not follow from the inputs, ``shape``
     is the result's.
     """
+
+    flops = 2
 
     def __init__(self, name: str, kernel: str, result: int) -> None:
         super().__init__(name, "convolution", kernel)
@@ -96,6 +98,11 @@ class Convolution(RoutineOp):
         options = {**attrs, "sizes": sizes, "shape": (batch, channels, *full)}
         inside = [slice(low, low + n) for (low, _), n in zip(padding, size, strict=True)]
         return FOLD.execute([patches], options)[(..., *inside)]
+
+    def points(self, node: Node) -> Dim:
+        """Products with zeros of the padding count as well."""
+        _, weight, out = self.operands(node)
+        return product((*out.shape, *weight.shape[1:]))
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         rank = len(node.attrs["strides"])

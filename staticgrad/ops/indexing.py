@@ -86,6 +86,9 @@ class ScatterAdd(Op):
         np.add.at(result, tuple(indices), values)
         return result
 
+    def points(self, node: Node) -> Dim:
+        return node.inputs[0].size
+
     def target_index(self, node: Node, own: Index, reader: Reader) -> Index:
         """Where the element at ``own`` of the input is added."""
         indices = node.inputs[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import canonical
+from staticgrad.graph.dims import Dim, canonical, product
 from staticgrad.graph.node import ATOM, Node, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, broadcast, cast, float_dtype
 from staticgrad.ops.convolution import per_axis
@@ -88,6 +88,11 @@ class MaxPool(RoutineOp):
         full = tuple(size + low + high for size, (low, high) in zip(x.shape, pads, strict=True))
         folded = FOLD.execute([shares.astype(x.dtype)], {**attrs, "shape": full})
         return folded[tuple(slice(low, low + n) for (low, _), n in zip(pads, x.shape, strict=True))]
+
+    def points(self, node: Node) -> Dim:
+        """All elements of all windows are compared."""
+        positions = node if self is MAX_POOL else node.inputs[1]
+        return product((*positions.shape, *node.attrs["sizes"]))
 
     def options(self, node: Node) -> list[str]:
         attrs = node.attrs

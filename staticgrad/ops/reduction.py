@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import format_shape
+from staticgrad.graph.dims import Dim, format_shape
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import (
     as_node,
@@ -57,6 +57,9 @@ class Reduction(Op):
 
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return self.numpy(arrays[0], axis=attrs["axes"])
+
+    def points(self, node: Node) -> Dim:
+        return node.inputs[0].size
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         axes = node.attrs["axes"]

@@ -71,6 +71,9 @@ class Fold(Op):
             result[target] += arrays[0][(..., *place)]
         return result
 
+    def points(self, node: Node) -> Dim:
+        return node.inputs[0].size
+
     def covers_once(self, node: Node) -> bool:
         """Whether each element of the result comes from one element of one window."""
         attrs, count = node.attrs, len(node.attrs["sizes"])

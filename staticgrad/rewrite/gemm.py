@@ -28,6 +28,8 @@ FEWEST_COLUMNS = 16
 class Gemm(Op):
     """The product of two matrices, or of two stacks of them, either one transposed."""
 
+    flops = 2
+
     def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
         (*batch, m, k), (*_, k2, n) = (
             shape if not flag else (*shape[:-2], shape[-1], shape[-2])
@@ -47,6 +49,10 @@ class Gemm(Op):
             np.swapaxes(x, -1, -2) if flag else x for x, flag in zip(arrays, flags, strict=True)
         )
         return np.matmul(a, b)
+
+    def points(self, node: Node) -> Dim:
+        depth = node.inputs[0].shape[-2 if node.attrs["transpose_a"] else -1]
+        return product((*node.shape, depth))
 
     def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
         operands = []
