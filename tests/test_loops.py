@@ -130,3 +130,17 @@ def test_running_sums_stay_on_one_thread() -> None:
     function = sg.compile([x], total, name="running")
     array = np.random.default_rng(0).random(3_000_000)
     np.testing.assert_allclose(function(array), np.cumsum(np.exp(-array)), rtol=1e-9)
+
+
+def test_layers_that_normalise() -> None:
+    """What layers have in common is called rsqrt, as a function is; long lines end in brackets."""
+    x = sg.placeholder("x", ("batch", 12), "float64")
+    rng = np.random.default_rng(0)
+    weights = [sg.parameter(rng.normal(size=(12, 12)), name=f"w{k}") for k in range(4)]
+    h = x
+    for w in weights:
+        centred = h - sg.mean(h, axis=1, keepdims=True)
+        scale = sg.sqrt(sg.mean(sg.square(centred), axis=1, keepdims=True) + 1e-5)
+        h = h + sg.gelu(centred / scale @ w)
+    loss = sg.mean(sg.square(h))
+    check([x], [loss, *sg.grad(loss, weights)], [rng.normal(size=(7, 12))], "normalising")

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from staticgrad.codegen.layout import INDENT, WIDTH, broken, broken_signature
-from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
+from staticgrad.codegen.outline import RESERVED, common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
     NOT_READY,
     Blocked,
@@ -317,7 +317,7 @@ class Emitter(Writer):
 
     def _rolled(self, rolled: Rolled) -> None:
         """A loop over layers, its buffers under names that fit every layer."""
-        used = {buffer.name for buffer in self.program.buffers}
+        used = {buffer.name for buffer in self.program.buffers} | RESERVED
         names: dict[Buffer, str] = {}
         for binding in rolled.bindings:
             assert binding.stack is not None

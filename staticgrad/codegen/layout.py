@@ -31,6 +31,9 @@ def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
     if len(pieces) == 2 and pieces[1].endswith(")"):
         opening = last_opening(pieces[1])
         head = f"{margin}{target} {operator} {pieces[0]} {pieces[1][: opening + 1]}"
+        if len(head) <= WIDTH and pieces[1][opening - 1] == " ":
+            # so do the brackets at the end
+            return [head, *broken(pieces[1][opening + 1 : -1], depth + 1), f"{margin})"]
         if len(head) <= WIDTH:
             # the call at the end opens brackets too
             arguments = split(pieces[1][opening + 1 : -1], (", ",))
