@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Callable
 
 from staticgrad.codegen.block import block
 from staticgrad.codegen.fuse import contract, fuse
 from staticgrad.codegen.header import header
 from staticgrad.codegen.module import Generated, emit
-from staticgrad.codegen.outline import RESERVED, outline
+from staticgrad.codegen.outline import outline
 from staticgrad.codegen.plan import plan
 from staticgrad.codegen.program import Program
 from staticgrad.codegen.recompute import recompute
+from staticgrad.codegen.reserved import RESERVED
 from staticgrad.codegen.roll import roll
 from staticgrad.codegen.schedule import schedule
 from staticgrad.codegen.settings import cast_settings
@@ -37,7 +36,6 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     plan,  # a place in the workspace for the rest
 )
 
-
 def generate(graph: Graph, name: str) -> Generated:
     """Generate the module that computes ``graph`` in a function called ``name``."""
     declared = graph
@@ -54,11 +52,3 @@ def generate(graph: Graph, name: str) -> Generated:
     for step in LOOP_PASSES:
         program = step(program)
     return emit(program, name, header(declared, program, name))
-
-
-def function_name(name: str) -> str:
-    """``name`` as a Python identifier that hides nothing which generated code calls."""
-    cleaned = re.sub(r"\W", "_", name)
-    if cleaned in RESERVED or keyword.iskeyword(cleaned):
-        return f"{cleaned}_function"
-    return cleaned if cleaned.isidentifier() else f"function_{cleaned}"

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from staticgrad.codegen.layout import INDENT, WIDTH, broken, broken_signature
-from staticgrad.codegen.outline import RESERVED, common_name, is_scalar, renamed, unique
+from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
     NOT_READY,
     Blocked,
@@ -27,6 +27,7 @@ from staticgrad.codegen.program import (
     statements,
 )
 from staticgrad.codegen.reader import TYPE_NAMES
+from staticgrad.codegen.reserved import RESERVED
 from staticgrad.codegen.spans import Mark
 from staticgrad.codegen.write import Writer
 from staticgrad.graph.dims import format_dim, format_shape

@@ -31,14 +31,9 @@ def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
     if len(pieces) == 2 and pieces[1].endswith(")"):
         opening = last_opening(pieces[1])
         head = f"{margin}{target} {operator} {pieces[0]} {pieces[1][: opening + 1]}"
-        if len(head) <= WIDTH and pieces[1][opening - 1] == " ":
-            # so do the brackets at the end
-            return [head, *broken(pieces[1][opening + 1 : -1], depth + 1), f"{margin})"]
         if len(head) <= WIDTH:
             # the call at the end opens brackets too
-            arguments = split(pieces[1][opening + 1 : -1], (", ",))
-            arguments = [argument.removeprefix(", ") for argument in arguments]
-            return [head, *_indented(arguments, depth + 1), f"{margin})"]
+            return [head, *_inside(pieces[1], opening, depth + 1), f"{margin})"]
     opened = pieces[0].startswith("(") and closing(pieces[0], 0) == len(pieces[0]) - 1
     if len(pieces) == 2 and opened and len(f"{margin}) {pieces[1]}") <= WIDTH:
         # the brackets that are there will do
@@ -62,14 +57,17 @@ def broken(text: str, depth: int, reserved: int = 0) -> list[str]:
     opening = rest.find("(")
     if opening < 0 or closing(rest, opening) != len(rest) - 1:
         return [margin + text]
-    if opening == 0:
-        # brackets around an expression, where a comma would make a tuple
-        inside = broken(rest[1:-1], depth + 1)
-        return [f"{margin}{operator}(", *inside, f"{margin})"]
-    arguments = split(rest[opening + 1 : -1], (", ",))
-    arguments = [argument.removeprefix(", ") for argument in arguments]
     head = f"{margin}{operator}{rest[: opening + 1]}"
-    return [head, *_indented(arguments, depth + 1), f"{margin})"]
+    return [head, *_inside(rest, opening, depth + 1), f"{margin})"]
+
+
+def _inside(text: str, opening: int, depth: int) -> list[str]:
+    """The lines between the bracket of ``text`` that opens at ``opening`` and the last one."""
+    inside = text[opening + 1 : -1]
+    if not text[:opening] or not (text[opening - 1].isalnum() or text[opening - 1] == "_"):
+        # brackets around an expression, where a comma would make a tuple
+        return broken(inside, depth)
+    return _indented([argument.removeprefix(", ") for argument in split(inside, (", ",))], depth)
 
 
 def _indented(arguments: list[str], depth: int) -> list[str]:
@@ -96,9 +94,11 @@ def split(text: str, operators: tuple[str, ...]) -> list[str]:
     """The pieces of a text at operators outside of brackets; each but the first starts with its
     operator."""
     pieces, start, nesting = [], 0, 0
+    # what stands at the beginning is a sign, or the operator of a continuation line
+    least = 0 if operators == (", ",) else 2
     for position, character in enumerate(text):
         nesting += (character in "([") - (character in ")]")
-        if nesting == 0 and position > 2 and any(text.startswith(o, position) for o in operators):
+        if nesting == 0 and position > least and any(text.startswith(o, position) for o in operators):
             pieces.append(text[start:position])
             start = position + 1 if operators != (", ",) else position
     pieces.append(text[start:])

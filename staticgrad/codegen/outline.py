@@ -29,20 +29,9 @@ from staticgrad.codegen.program import (
     statements,
 )
 from staticgrad.codegen.reader import reader_of
+from staticgrad.codegen.reserved import RESERVED
 from staticgrad.graph.dims import Dim, canonical, product, symbols_of
 from staticgrad.graph.node import Node
-
-#: what generated code calls: no variable of it may have such a name
-RESERVED = frozenset(
-    "range njit number in_parallel first_of further short layer first rows min parameters constants "
-    "workspace array_at layer_at view in_place_of distinct rows_of reshaped flat part update matmul "
-    "matmul_tn matmul_nt matmul_tt matmul_sum matmul_tn_sum matmul_nt_sum matmul_tt_sum convolve "
-    "convolve_transposed correlate max_pool max_pool_spread max_pool_take plus times where maximum "
-    "minimum absolute sign floor exp expm1 log log1p log2 sqrt rsqrt sin cos tan asin acos atan "
-    "atan2 sinh cosh tanh hypot erf erfc lgamma digamma polygamma sigmoid softplus log_sigmoid "
-    "logaddexp power uniform32 uniform64 isnan inf nan f32 f64 i64 i32 boolean end "
-    "on_arrays CONSTANTS np".split()
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +267,7 @@ def _number(index: tuple[Any, ...], shape: tuple[Dim, ...]) -> Any:
 
 def _routine(instances: list[Candidate], flat: bool, taken: set[str]) -> Routine:
     first = instances[0]
-    used = {str(size) for size in first.sizes} | RESERVED
+    used = {*RESERVED, *(str(size) for size in first.sizes)}
     parameters = []
     for position, buffer in enumerate(first.arguments):
         name = common_name([instance.arguments[position] for instance in instances])

@@ -63,8 +63,7 @@ def format_number(value: Any) -> str:
         return str(bool(value))
     if isinstance(value, (int, np.integer)):
         return str(int(value))
-    text = np.format_float_positional(value, trim="0")
-    return text if len(text) <= 12 else np.format_float_scientific(value, trim="0")
+    return str(value).replace("e+", "e")
 
 
 def check_dtype(dtype: Any) -> np.dtype:

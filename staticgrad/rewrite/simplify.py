@@ -121,6 +121,30 @@ def _two_negatives(node: Node) -> Node | None:
     return make_node(node.op, [a.inputs[0], b.inputs[0]])
 
 
+@rule("(-x) * y -> -(x * y)", "exact: rounding is symmetric", "multiply divide",
+      example=lambda x, y: (-x) * y)  # fmt: skip
+def _one_negative(node: Node) -> Node | None:
+    a, b = node.inputs
+    if a.op.name == "negative":
+        return scalar.negative(make_node(node.op, [a.inputs[0], b]))
+    if b.op.name == "negative":
+        return scalar.negative(make_node(node.op, [a, b.inputs[0]]))
+    return None
+
+
+@rule("-(c * x) -> (-c) * x", "exact: rounding is symmetric", "negative",
+      example=lambda x: scalar.negative(0.3 * x))  # fmt: skip
+def _negative_factor(node: Node) -> Node | None:
+    (source,) = node.inputs
+    if source.op.name != "multiply":
+        return None
+    for factor, x in (source.inputs, source.inputs[::-1]):
+        value = scalar_value(factor)
+        if value is not None and not math.isnan(value):
+            return scalar.multiply(number_like(node, -value), x)
+    return None
+
+
 @rule("maximum(x, -inf) -> x", "exact, NaN included", "maximum",
       example=lambda x: scalar.maximum(x, -math.inf))  # fmt: skip
 def _no_lower_bound(node: Node) -> Node | None:

@@ -12,9 +12,10 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import from_dtype
 
-from staticgrad.codegen.compiler import function_name, generate
+from staticgrad.codegen.compiler import generate
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
+from staticgrad.codegen.reserved import function_name
 from staticgrad.graph.dims import concrete, format_dim
 from staticgrad.graph.leaves import Parameter, sizes_from
 from staticgrad.graph.node import Node

@@ -20,6 +20,9 @@ LONGEST_NAME = 28
 #: what a value is called after, where the op's own name says little
 JOINING = {"contract": "", "gemm": "", "multiply": "", "add": "plus", "subtract": "minus",
            "divide": "over"}  # fmt: skip
+#: what arithmetic gives, where there is no room to say of what
+NOUNS = {"contract": "product", "gemm": "product", "multiply": "product", "add": "addition",
+         "subtract": "difference", "divide": "ratio", "where": "choice"}  # fmt: skip
 #: what a value of another dtype is called after
 SHORT_TYPES = {"float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "bool"}
 INVISIBLE = frozenset({"broadcast_to", "reshape", "astype", "stop_gradient"})
@@ -158,20 +161,38 @@ def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
     joining = JOINING.get(node.op.name)
     if joining is None:
         # what is done to a sum or a product of several things needs no list of them
-        parts = [part for part in parts[:1] if part in names or part.name or not _joins(part)]
+        parts = parts[:1]
+        if parts and parts[0] not in names and _joined_by(parts[0]):
+            return PLAIN_NAMES.get(base) or f"{base}_{NOUNS[_joined_by(parts[0])]}"
     words = [describe(part, names, depth - 1) for part in parts]
     if joining is None:
         words = [base, *words]
     elif len(words) == 2 and joining:
         words.insert(1, joining)
-    elif joining in ("minus", "over") and scalar_value(node.inputs[0]) == 1:
-        words.insert(0, f"one_{joining}")
+    elif len(words) == 1 and len(node.inputs) == 2:
+        words.insert(0, _beside_constant(node))
     joined = "_".join(words)
-    if joined == base:
-        return PLAIN_NAMES.get(base, base)
     if words and len(joined) <= LONGEST_NAME:
         return joined
-    return PLAIN_NAMES.get(base, base)
+    return PLAIN_NAMES.get(base) or NOUNS.get(base, base)
+
+
+def _beside_constant(node: Node) -> str:
+    """What arithmetic with a number does: ``half``, ``one_minus``, ``scaled``; or with an array that
+    has no name."""
+    first, second = (scalar_value(source) for source in node.inputs)
+    if first is None and second is None:
+        return NOUNS[node.op.name]
+    number, op = (second if first is None else first), node.op.name
+    known = {
+        ("multiply", 0.5): "half", ("multiply", 2.0): "twice", ("multiply", -1.0): "negative",
+        ("add", 1.0): "one_plus",
+    }  # fmt: skip
+    if first == 1 and op in ("subtract", "divide"):
+        return f"one_{JOINING[op]}"
+    if (op, number) in known:
+        return known[op, number]
+    return "scaled" if op in ("multiply", "divide") else "shifted"
 
 
 def _has_words(node: Node) -> bool:
@@ -181,10 +202,11 @@ def _has_words(node: Node) -> bool:
     return node.name is not None or bool(node.inputs) or node.op.name in ("parameter", "size")
 
 
-def _joins(node: Node) -> bool:
-    while node.op.name in INVISIBLE:
+def _joined_by(node: Node) -> str:
+    """The arithmetic that makes a value of several, where it has no name."""
+    while node.op.name in INVISIBLE and node.name is None:
         node = node.inputs[0]
-    return node.name is None and node.op.name in JOINING
+    return node.op.name if node.name is None and node.op.name in JOINING else ""
 
 
 def identifier(name: str) -> str:
