@@ -1,0 +1,86 @@
+"""eight_schools: computes log_density, d_theta (models.py:137, models.py:133).
+Workspace: 64 bytes.
+
+    theta        float64  (10,)  input
+    constant     float64  (8,)   constant
+    constant_2   float64  (8,)   constant
+    log_density  float64  ()     output
+    d_theta      float64  (10,)  output
+"""
+
+from numba import njit
+
+from staticgrad.kernels.arrays import array_at, distinct, f64, short, view
+from staticgrad.vectormath.combining import plus
+from staticgrad.vectormath.exponential import exp
+from staticgrad.vectormath.logarithm import log1p
+
+
+@njit(error_model="numpy")
+def eight_schools(theta, constants, workspace, log_density, d_theta):
+    # ---- inputs, parameters, intermediates ---------------------------------------------------
+    if theta.shape != (10,) or workspace.size < 64:
+        return 1  # the caller says what does not fit
+    d_theta = distinct(d_theta)
+    constant = array_at(constants[0], (8,), f64)
+    constant_2 = array_at(constants[1], (8,), f64)
+    d_difference_addition = view(workspace, 0, (8,), f64)
+
+    # ---- forward and backward ----------------------------------------------------------------
+    tau = exp(theta[1])  # [models.py:134]
+    scaled_tau = tau / 5.0  # [models.py:136]
+    square_scaled_tau = scaled_tau * scaled_tau  # [models.py:136]
+    total = 0.0
+    scaled_part_theta = theta[0] / 5.0  # [models.py:136]
+
+    # residual = (constant - (theta[:1] + tau * theta[2:])) / constant_2  [models.py:135]
+    # scaled_residual = (-0.5) * residual  [for the adjoint of residual_residual, models.py:137]
+    # d_difference_addition = (scaled_residual + scaled_residual) / constant_2
+    #     [adjoint of difference_addition, models.py:135]
+    # sum_negative = sum(-d_difference_addition)  [for the adjoint of part_theta, models.py:135]
+    # sum_negative_product = sum(-(d_difference_addition * theta[2:]))
+    #     [for the adjoint of tau, models.py:135]
+    # total_2 = sum(residual * residual)  [models.py:137]
+    # total = sum(theta[2:] * theta[2:])  [models.py:136]
+    total_2 = sum_negative_product = sum_negative = 0.0
+    for i in range(8):
+        residual = (constant[i] - (theta[0] + tau * theta[i + 2])) / constant_2[i]
+        scaled_residual = -0.5 * residual
+        d_difference_addition[i] = (scaled_residual + scaled_residual) / constant_2[i]
+        sum_negative = plus(sum_negative, -d_difference_addition[i])
+        sum_negative_product = plus(
+            sum_negative_product, -(d_difference_addition[i] * theta[i + 2])
+        )
+        total_2 = plus(total_2, residual * residual)
+        total = plus(total, theta[i + 2] * theta[i + 2])
+    prior = (  # [models.py:136]
+        -0.5 * (scaled_part_theta * scaled_part_theta)
+        - 0.5 * total
+        - log1p(square_scaled_tau)
+        + theta[1]
+    )
+    log_density[()] = prior - 0.5 * total_2  # [models.py:137]
+
+    # ---- backward ----------------------------------------------------------------------------
+    # d_theta = embed(1.0 + (sum_negative_product + (-1.0) / (1.0 + square_scaled_tau) * (2.0 *
+    #     scaled_tau) / 5.0) * tau at [1:2]) + embed(scaled_part_theta_2 - d_difference_addition *
+    #     tau + scaled_part_theta_2 at [2:]) + embed(sum_negative - scaled_part_theta / 5.0 at [:1])
+    #     [adjoint of theta, models.py:133]
+    for i in range(short(10)):
+        embed_addition = (
+            1.0
+            + (sum_negative_product + -1.0 / (1.0 + square_scaled_tau) * (2.0 * scaled_tau) / 5.0)
+            * tau
+            if 0 <= i - 1 < 1
+            else 0.0
+        )
+        d_theta[i] = (
+            embed_addition
+            + (
+                -0.5 * theta[i] - d_difference_addition[i - 2] * tau + -0.5 * theta[i]
+                if 0 <= i - 2 < 8
+                else 0.0
+            )
+            + (sum_negative - scaled_part_theta / 5.0 if 0 <= i < 1 else 0.0)
+        )
+    return 0

@@ -1,0 +1,48 @@
+"""rosenbrock: computes value, d_x (models.py:145, models.py:144).
+Workspace: 0 bytes.
+
+    x      float64  (n,)  input
+    value  float64  ()    output
+    d_x    float64  (n,)  output
+"""
+
+from numba import njit
+
+from staticgrad.kernels.arrays import distinct
+from staticgrad.vectormath.combining import plus
+
+
+@njit(error_model="numpy")
+def rosenbrock(x, value, d_x):
+    # ---- inputs, parameters, intermediates ---------------------------------------------------
+    n = x.shape[0]
+    if n - 1 < 0:
+        return 1  # the caller says what does not fit
+    d_x = distinct(d_x)
+
+    # ---- forward -----------------------------------------------------------------------------
+    # one_minus_part_x = 1.0 - x[:n - 1]  [models.py:144]
+    # part_x_minus_square_part_x = x[1:] - square(x[:n - 1])  [models.py:144]
+    # value = sum(100.0 * square(part_x_minus_square_part_x) + square(one_minus_part_x))
+    #     [models.py:145]
+    total = 0.0
+    for i in range(n - 1):
+        one_minus_part_x = 1.0 - x[i]
+        part_x_minus_square_part_x = x[i + 1] - x[i] * x[i]
+        total = plus(
+            total,
+            100.0 * (part_x_minus_square_part_x * part_x_minus_square_part_x)
+            + one_minus_part_x * one_minus_part_x,
+        )
+    value[()] = total  # [models.py:145]
+
+    # ---- backward ----------------------------------------------------------------------------
+    # d_x = embed((-2.0) * one_minus_part_x at [:n - 1]) + embed((-100.0) * product * (2.0 *
+    #     x[:n - 1]) at [:n - 1]) + embed(100.0 * product at [1:])  [adjoint of x, models.py:144]
+    for i in range(n):
+        d_x[i] = (
+            (-2.0 * (1.0 - x[i]) if 0 <= i < n - 1 else 0.0)
+            + (-100.0 * (2.0 * (x[i + 1] - x[i] * x[i])) * (2.0 * x[i]) if 0 <= i < n - 1 else 0.0)
+            + (100.0 * (2.0 * (x[i] - x[i - 1] * x[i - 1])) if 0 <= i - 1 < n - 1 else 0.0)
+        )
+    return 0
