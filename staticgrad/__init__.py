@@ -11,6 +11,7 @@ from staticgrad.random import manual_seed
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
 from staticgrad.runtime.threads import get_num_threads, set_num_threads
+from staticgrad.show import rich as _rich  # noqa: F401  what notebooks show
 from staticgrad.show.text import show
 from staticgrad.training import TrainStep, load_checkpoint, save_checkpoint, train_step
 from staticgrad.version import __version__

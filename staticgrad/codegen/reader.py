@@ -11,9 +11,9 @@ import sympy
 from staticgrad.codegen.program import Access, Buffer
 from staticgrad.graph.dims import Dim, format_dim
 from staticgrad.graph.leaves import format_number
-from staticgrad.graph.node import ATOM, Node, touches_floats
-from staticgrad.ops.elementwise import PRODUCT, SUM, Elementwise, infix
-from staticgrad.ops.lowering import Index, Scalar
+from staticgrad.graph.node import Node, touches_floats
+from staticgrad.ops.elementwise import Elementwise
+from staticgrad.ops.lowering import ATOM, PRODUCT, SUM, Index, Scalar, infix
 
 #: how generated code spells a dtype
 TYPE_NAMES = {

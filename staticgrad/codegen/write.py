@@ -21,10 +21,12 @@ from staticgrad.codegen.program import (
 from staticgrad.codegen.reader import TYPE_NAMES, ElementReader, reader_of
 from staticgrad.codegen.spans import Mark
 from staticgrad.graph.dims import format_dim
-from staticgrad.graph.node import ATOM, Node
+from staticgrad.graph.expression import Expression, Symbol
+from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 from staticgrad.graph.traverse import topological, users
 from staticgrad.show.names import describe, identifier, primal_of
+from staticgrad.show.plain import plain
 
 #: constant lengths of innermost loops that LLVM would unroll although they do not fill its vectors
 SHORT_LOOPS = frozenset(length for length in range(5, 32) if length % 8)
@@ -228,13 +230,13 @@ class Writer:
         says that the node's own name is what the expression is for; ``folded`` nodes are written
         out."""
 
-        def visit(item: Node, top: bool) -> tuple[str, int]:
+        def visit(item: Node, top: bool) -> Expression:
             buffer = self.buffers.get(item)
             if buffer is not None and not top and item not in folded:
-                return buffer.name, ATOM
-            return item.op.format(item, [visit(source, False) for source in item.inputs])
+                return Symbol(buffer.name, rank=item.ndim)
+            return item.op.express(item, [visit(source, False) for source in item.inputs])
 
-        return visit(node, inside or node not in self.buffers)[0]
+        return plain(visit(node, inside or node not in self.buffers))
 
 
 def computes_one_number(item: Any) -> bool:

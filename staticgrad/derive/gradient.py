@@ -62,7 +62,7 @@ def grad(
     (stable,) = stabilise_nodes([output], keep=variables)
     with adjoint_context(stable):
         adjoint = _seed(output, seed)
-    adjoints = sweep(stable, adjoint, variables)
+    adjoints = sweep(stable, adjoint, variables, derivative=seed is None)
     results = []
     for variable in variables:
         result = adjoints.get(variable)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import sympy
 
+from staticgrad.graph.compose import dimension, values
 from staticgrad.graph.dims import Dim, concrete, format_dim, shape_of
+from staticgrad.graph.expression import Expression, Symbol
 from staticgrad.graph.methods import FUNCTIONS
-from staticgrad.graph.node import ATOM, DTYPES, GraphTypeError, Node, Op, TensorType
+from staticgrad.graph.node import DTYPES, GraphTypeError, Node, Op, TensorType
 from staticgrad.graph.origin import user_origin
 
 CACHE_LINE = 64
@@ -24,21 +26,18 @@ class Leaf(Op):
     def pullback(self, node: Node, adjoint: Node) -> Sequence[Node | None]:
         return ()
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        return node.name or self.name, ATOM
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        return Symbol(node.name or self.name, node.name or "", rank=node.ndim)
 
 
 class ConstantOp(Leaf):
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return attrs["value"]
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        value = node.attrs["value"]
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         if node.name:
-            return node.name, ATOM
-        if value.ndim == 0:
-            return format_number(value[()]), ATOM if value >= 0 else 0
-        return (str(value.tolist()) if value.size <= 4 else f"constant{value.shape}"), ATOM
+            return super().express(node, arguments)
+        return values(node.attrs["value"])
 
 
 class SizeOp(Leaf):
@@ -47,8 +46,8 @@ class SizeOp(Leaf):
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return np.int64(attrs["dim"])
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        return format_dim(node.attrs["dim"]), ATOM if node.attrs["dim"].is_Symbol else 0
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        return dimension(node.attrs["dim"])
 
 
 PLACEHOLDER = Leaf("placeholder")

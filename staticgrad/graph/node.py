@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import sympy
 
+from staticgrad.graph.compose import dimension
 from staticgrad.graph.dims import Dim, Shape, canonical, format_shape, product
+from staticgrad.graph.expression import Call, Expression
 from staticgrad.graph.methods import FUNCTIONS, ArrayMethods
 from staticgrad.graph.origin import Origin, user_origin
 
@@ -81,11 +84,9 @@ class Op:
         """The floating-point operations of a node. Integers and booleans alone take none."""
         return canonical(self.flops * self.points(node)) if touches_floats(node) else 0
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        """The node as a formula. Arguments and result are texts with their precedence."""
-        texts = [text for text, _ in arguments]
-        texts += [f"{key}={format_attribute(value)}" for key, value in node.attrs.items()]
-        return f"{self.name}({', '.join(texts)})", ATOM
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        """The node as a formula, of the formulas of its inputs."""
+        return Call(self.name, tuple(arguments), options_of(node.attrs), rank=node.ndim)
 
 
 def touches_floats(node: Node) -> bool:
@@ -93,15 +94,15 @@ def touches_floats(node: Node) -> bool:
     return node.type.is_float or any(source.type.is_float for source in node.inputs)
 
 
-#: precedence of a text that never needs parentheses
-ATOM = 100
+def options_of(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Attributes as the options of a call."""
+    return tuple((key, _described(value)) for key, value in attrs.items())
 
 
-def format_attribute(value: Any) -> str:
+def _described(value: Any) -> Any:
     if isinstance(value, tuple):
-        inner = ", ".join(format_attribute(item) for item in value)
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    return str(value)
+        return tuple(_described(item) for item in value)
+    return dimension(value) if isinstance(value, sympy.Expr) else value
 
 
 _serial = itertools.count()
@@ -123,6 +124,7 @@ class Node(ArrayMethods):
         "adjoint_too_of",
         "attrs",
         "declared",
+        "derivative_of",
         "effects",
         "inputs",
         "name",
@@ -153,6 +155,8 @@ class Node(ArrayMethods):
         self.role: str | None = None
         #: further primals with this very adjoint: terms of a sum, for one
         self.adjoint_too_of: tuple[Node, ...] = ()
+        #: the scalar whose derivative with respect to ``adjoint_of`` this node is, where it is one
+        self.derivative_of: Node | None = None
         #: for a node that rewriting has put in the place of another: the one that was declared
         self.declared: Node = self
         #: new values of parameters, which a compiled call that computes this node stores: running
@@ -198,6 +202,20 @@ class Node(ArrayMethods):
 
     def __str__(self) -> str:
         return FUNCTIONS["format_node"](self)
+
+    def latex(self) -> str:
+        """The value, or the gradient, in LaTeX, in the user's names.
+
+        One formula, or an ``aligned`` environment with a line for each part that has a name or occurs
+        more than once. For mathematics mode, with the package amsmath.
+        """
+        return FUNCTIONS["format_latex"](self)
+
+    def _repr_latex_(self) -> str | None:
+        """What Jupyter shows; of a tensor, which has a value, nothing but that."""
+        if self.is_eager:
+            return None
+        return rf"$\displaystyle {self.latex()}$"
 
 
 def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:

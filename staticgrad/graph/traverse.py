@@ -58,6 +58,7 @@ def inherit(node: Node, replaced: Node) -> Node:
     node.adjoint_of = replaced.adjoint_of
     if node.role is None:
         node.role, node.adjoint_too_of = replaced.role, replaced.adjoint_too_of
+        node.derivative_of = replaced.derivative_of
     node.effects = node.effects or replaced.effects
     return node
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import sympy
 
+from staticgrad.graph.expression import Call
 from staticgrad.graph.node import GraphError, Node
-from staticgrad.ops.elementwise import elementwise, out, x, y
+from staticgrad.ops.elementwise import FORMULA, elementwise, out, x, y
 from staticgrad.ops.scalar import (
     HALF,
     ONE,
@@ -26,26 +27,31 @@ from staticgrad.ops.table import sample
 sigmoid = elementwise(
     "sigmoid", lambda: 1 / (1 + sympy.exp(-x)), lambda: sympy.Mul(out, 1 - out, evaluate=False),
     call="sigmoid", numpy=scipy_special("expit"), flops=12,
+    notation=lambda a: Call("sigmoid", (a,), notation=Call("sigma", (a,))),
 )  # fmt: skip
 softplus = elementwise(
     "softplus", lambda: sympy.log(1 + sympy.exp(x)), sigmoid.head(x), call="softplus",
+    notation=FORMULA,
     numpy=lambda a: np.logaddexp(a, np.zeros((), np.asarray(a).dtype)), flops=22,
 )  # fmt: skip
 log_sigmoid = elementwise(
     "log_sigmoid", lambda: -sympy.log(1 + sympy.exp(-x)), sigmoid.head(-x), call="log_sigmoid",
+    notation=lambda a: Call("log_sigmoid", (a,), notation=Call("log", (Call("sigma", (a,)),))),
     numpy=lambda a: -np.logaddexp(-np.asarray(a), np.zeros((), np.asarray(a).dtype)), flops=22,
 )  # fmt: skip
 logaddexp = elementwise(
     "logaddexp", lambda: sympy.log(sympy.exp(x) + sympy.exp(y)),
     lambda: (sigmoid.head(x - y), sigmoid.head(y - x)), arity=2, call="logaddexp", numpy=np.logaddexp,
-    flops=24, doc="log(exp(x) + exp(y)), without overflow.",
+    notation=FORMULA,    flops=24, doc="log(exp(x) + exp(y)), without overflow.",
 )  # fmt: skip
 relu = elementwise(
     "relu", lambda: sympy.Max(x, 0), choose(greater.head(out, ZERO), ONE, ZERO),
     kind="arithmetic", call="relu", numpy=lambda a: np.maximum(a, np.zeros((), np.asarray(a).dtype)),
     doc="max(x, 0); its derivative at 0 is 0.",
 )  # fmt: skip
-silu = elementwise("silu", x * sigmoid.head(x), flops=14, doc="x sigmoid(x).")
+silu = elementwise(
+    "silu", x * sigmoid.head(x), flops=14, notation=FORMULA, doc="x sigmoid(x)."
+)
 
 _slope = sympy.Symbol("negative_slope", real=True)
 leaky_relu = elementwise(

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import Dim, canonical, concrete
+from staticgrad.graph.expression import Expression
 from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.node import Node, Op, TensorType
 from staticgrad.graph.traverse import topological
+from staticgrad.ops.notation import along
 from staticgrad.ops.table import register
 
 
@@ -28,10 +30,14 @@ class Composite(Op):
         name: str,
         expansion: Callable[..., Node],
         pullback: Callable[..., Sequence[Node | None]],
+        sign: str = "",
+        usual: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name)
         self.expansion = expansion
         self.closed_form = pullback
+        self.sign = sign
+        self.usual = usual or {}
 
     def expand(self, node: Node) -> Node:
         """The node written in other ops."""
@@ -64,13 +70,21 @@ class Composite(Op):
                 values[node] = node.op.execute([values[source] for source in node.inputs], plain)
         return values[result]
 
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        if "axes" in node.attrs:
+            return along(node, arguments, self.sign, self.usual)
+        return super().express(node, arguments)
+
 
 def composite(
     name: str,
     expansion: Callable[..., Node],
     pullback: Callable[..., Sequence[Node | None]],
+    sign: str = "",
+    usual: Mapping[str, Any] | None = None,
 ) -> Composite:
-    """Declare a composite op."""
-    op = Composite(name, expansion, pullback)
+    """Declare a composite op. ``sign`` is the operator that mathematics writes for it, ``usual`` the
+    values of attributes that need not be printed."""
+    op = Composite(name, expansion, pullback, sign, usual)
     register(op)
     return op

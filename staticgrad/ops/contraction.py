@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from staticgrad.graph.compose import transposed
 from staticgrad.graph.dims import Dim, broadcast_shapes, format_dim, format_shape, product
-from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.graph.expression import Contraction, Expression, Infix
+from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, broadcast, cast, common_dtype, normalize_axis
-from staticgrad.ops.elementwise import PRODUCT, infix
 from staticgrad.ops.table import method, register, sample
 
 
@@ -66,19 +67,18 @@ class Contract(Op):
             sizes.update(zip(letters, operand.shape, strict=True))
         return product(sizes.values())
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        pattern = MATRIX_PATTERNS.get(node.attrs["subscripts"])
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        subscripts = node.attrs["subscripts"]
+        pattern = MATRIX_PATTERNS.get(subscripts)
         if pattern is None:
-            texts = ", ".join(text for text, _ in arguments)
-            return f"einsum('{node.attrs['subscripts']}', {texts})", ATOM
-        operands = []
-        for (text, bound), transposed in zip(arguments, pattern[1], strict=True):
-            if transposed:
-                text, bound = (f"{text}.T" if bound >= ATOM else f"({text}).T"), ATOM
-            operands.append((text, bound))
+            return Contraction(subscripts, *arguments, rank=node.ndim)
+        operands = [
+            transposed(item) if flip else item
+            for item, flip in zip(arguments, pattern[1], strict=True)
+        ]
         if pattern[0]:
             operands.reverse()
-        return infix("@", PRODUCT, operands)
+        return Infix("@", *operands, rank=node.ndim)
 
 
 #: subscripts that print with ``@``: whether the operands change places, and which are transposed

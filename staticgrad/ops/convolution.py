@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape, product
-from staticgrad.graph.node import ATOM, GraphError, Node, TensorType, located, make_node
+from staticgrad.graph.expression import Call, Expression, Infix
+from staticgrad.graph.node import GraphError, Node, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, cast, common_dtype, float_dtype
 from staticgrad.ops.movement import reshape_to
+from staticgrad.ops.notation import short
 from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.table import register, sample
 from staticgrad.ops.windows import FOLD, window_count, window_view
@@ -104,20 +106,23 @@ class Convolution(RoutineOp):
         _, weight, out = self.operands(node)
         return product((*out.shape, *weight.shape[1:]))
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        rank = len(node.attrs["strides"])
-        texts = [text for text, _ in arguments]
-        if self.result == 0:
-            texts.reverse()
-        padding = node.attrs["padding"]
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        rank, padding = len(node.attrs["strides"]), node.attrs["padding"]
         if all(low == high for low, high in padding):
             padding = tuple(low for low, _ in padding)
-        for key, values, usual in (("stride", node.attrs["strides"], 1), ("padding", padding, 0),
-                                   ("dilation", node.attrs["dilations"], 1)):  # fmt: skip
-            if len(set(values)) > 1 or values[0] != usual:
-                texts.append(f"{key}={values[0] if len(set(values)) == 1 else values}")
+        options = [
+            (key, short(values))
+            for key, values, usual in (("stride", node.attrs["strides"], 1), ("padding", padding, 0),
+                                       ("dilation", node.attrs["dilations"], 1))
+            if len(set(values)) > 1 or values[0] != usual
+        ]  # fmt: skip
+        operands = tuple(reversed(arguments) if self.result == 0 else arguments)
         name = {2: f"conv{rank}d", 0: f"conv_transpose{rank}d"}.get(self.result, self.name)
-        return f"{name}({', '.join(texts)})", ATOM
+        notation = None
+        if not options and self.result:
+            sign = {2: "∗", 1: "⋆"}[self.result]
+            notation = Infix(sign, *operands)
+        return Call(name, operands, tuple(options), notation, rank=node.ndim)
 
     def operands(self, node: Node) -> Sequence[Node]:
         """x, weight and out."""

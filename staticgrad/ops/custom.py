@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from staticgrad.graph.expression import Expression
 from staticgrad.graph.node import GraphError, GraphTypeError, Node, Op, TensorType, make_node
 from staticgrad.ops.convert import as_node, broadcast
 from staticgrad.ops.scalar import stop_gradient
@@ -41,7 +42,7 @@ class CustomGradient(Op):
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return arrays[0]
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         return arguments[0]
 
 

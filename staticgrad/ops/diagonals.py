@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Shape, canonical, format_dim, format_shape
+from staticgrad.graph.compose import dimension
+from staticgrad.graph.dims import Shape, canonical, format_shape
+from staticgrad.graph.expression import Expression, Positions
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, normalize_axis
 from staticgrad.ops.lowering import Index, IndexMap, Reader, Scalar, ternary
@@ -103,8 +105,9 @@ class Iota(Op):
     def lower(self, node: Node, index: Index, reader: Reader) -> Scalar:
         return reader.integer(index[node.attrs["axis"]])
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        return f"arange({format_dim(node.shape[node.attrs['axis']])})", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        axis = node.attrs["axis"]
+        return Positions(dimension(node.shape[axis]), axis, rank=node.ndim)
 
 
 DIAGONAL = register(Diagonal("diagonal"))

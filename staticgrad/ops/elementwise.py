@@ -15,13 +15,17 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import sympy
 
-from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, make_node
+from staticgrad.graph.compose import divided, minus, negative, plus, squared, times
+from staticgrad.graph.expression import Call, Expression, Infix, Power
+from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, make_node, options_of
 from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
+from staticgrad.ops.formulas import HEADS, apply_expression, reading, translate
 from staticgrad.ops.known import is_zero
 from staticgrad.ops.table import FUNCTIONS, register, sample
 
@@ -29,11 +33,8 @@ x, y, z = sympy.symbols("x y z", real=True)
 out = sympy.Symbol("out", real=True)
 ARGUMENTS = (x, y, z)
 
-#: which op a SymPy function stands for in a formula
-HEADS: dict[Any, Elementwise] = {}
-
-# Python's precedences, for printing without needless parentheses
-OR, COMPARE, BIT_OR, BIT_AND, SUM, PRODUCT, UNARY, POWER = 1, 4, 5, 7, 9, 10, 11, 12
+#: the notation of an op that mathematics writes out
+FORMULA: Any = "formula"
 
 
 class Elementwise(Op):
@@ -58,6 +59,7 @@ class Elementwise(Op):
         options: Mapping[sympy.Symbol, float],
         flops: int,
         doc: str,
+        notation: Any = None,
     ) -> None:
         super().__init__(name)
         self._formula = formula
@@ -71,6 +73,7 @@ class Elementwise(Op):
         self.flops = flops
         self.__doc__ = doc
         self._given = derivative
+        self.notation = notation
         self.head = _head(self)
 
     @functools.cached_property
@@ -159,24 +162,52 @@ class Elementwise(Op):
             environment[symbol] = attrs[symbol.name]
         return translate(self.formula, environment, arrays[0])
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        if self.infix is None:
-            return super().format(node, arguments)
-        return infix(self.infix[0], self.infix[1], arguments)
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        sort = node.adjoint_of is not None
+        return self.compose(arguments, {key: node.attrs[key] for key in self.options}, sort)
+
+    def compose(
+        self, arguments: Sequence[Expression], options: Mapping[str, Any], sort: bool = False
+    ) -> Expression:
+        """The op applied to expressions; ``sort`` puts factors that are short before others."""
+        rank = max(argument.rank for argument in arguments)
+        if self.infix is not None:
+            return joined(self.infix[0], arguments, rank, sort)
+        if self.notation is not None and self.notation is not FORMULA:
+            made = replace(self.notation(*arguments), rank=rank)
+            return squared(made) if sort and isinstance(made, Power) else made
+        written = self._written(arguments, options) if self.notation is FORMULA else None
+        return Call(self.name, tuple(arguments), options_of(options), written, rank=rank)
+
+    def _written(
+        self, arguments: Sequence[Expression], options: Mapping[str, Any]
+    ) -> Expression | None:
+        """The formula of the arguments, unless it repeats long ones."""
+        occurrences = [self.formula.count(symbol) for symbol in self.arguments]
+        if any(
+            argument.weight > 1 and count > 1
+            for argument, count in zip(arguments, occurrences, strict=True)
+        ):
+            return None
+        environment: dict[Any, Any] = dict(zip(self.arguments, arguments, strict=True))
+        for symbol in self._option_symbols:
+            environment[symbol] = options[symbol.name]
+        return reading(self.formula)(environment, apply_expression)
 
 
-def infix(operator: str, precedence: int, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-    """Join one or two texts by an operator, with parentheses where Python needs them."""
-
-    def wrapped(argument: tuple[str, int], least: int) -> str:
-        text, bound = argument
-        return text if bound >= least else f"({text})"
-
+def joined(
+    operator: str, arguments: Sequence[Expression], rank: int, sort: bool = False
+) -> Expression:
+    """One or two expressions with an operator in front or between."""
     if len(arguments) == 1:
-        return f"{operator}{wrapped(arguments[0], precedence)}", precedence
-    # a - (b - c) and a / (b * c) keep their parentheses: only the left operand may bind equally
-    left = wrapped(arguments[0], precedence + (precedence in (COMPARE, POWER)))
-    return f"{left} {operator} {wrapped(arguments[1], precedence + 1)}", precedence
+        return negative(arguments[0])
+    left, right = arguments
+    builders = {"+": plus, "-": minus}
+    if operator in builders:
+        return builders[operator](left, right)
+    if operator in ("*", "/"):
+        return (times if operator == "*" else divided)(left, right, sort)
+    return Infix(operator, left, right, rank=rank)
 
 
 def _made(formula: Any) -> Any:
@@ -211,14 +242,17 @@ def elementwise(
     domain: Any = (-2.0, 2.0),
     differentiable: bool = True,
     doc: str = "",
+    notation: Any = None,
 ) -> Elementwise:
     """Declare an elementwise op; see the module's docstring and ``Elementwise``.
 
-    ``stands_for`` is SymPy's own function for it, where it has one (``sympy.tanh``).
+    ``stands_for`` is SymPy's own function for it, where it has one (``sympy.tanh``). ``notation``
+    makes the expression that is printed of the expressions of its arguments: without one, a call; with
+    ``FORMULA`` a call in text, and the formula in mathematical notation.
     """
     op = Elementwise(
         name, formula, derivative, arity=arity, kind=kind, call=call, infix=infix, numpy=numpy,
-        options=options or {}, flops=flops, doc=doc or f"{name}, elementwise.",
+        options=options or {}, flops=flops, doc=doc or f"{name}, elementwise.", notation=notation,
     )  # fmt: skip
     if stands_for is not None:
         HEADS[stands_for] = op
@@ -259,183 +293,3 @@ def chain(adjoint: Node, derivative: Any, environment: Mapping[Any, Any]) -> Nod
         denominator = 1 / derivative
         return FUNCTIONS["divide"](adjoint, translate(denominator, environment, adjoint))
     return FUNCTIONS["multiply"](adjoint, translate(derivative, environment, adjoint))
-
-
-def translate(formula: Any, environment: Mapping[Any, Any], like: Any) -> Any:
-    """A SymPy formula as ops applied to what its symbols stand for: nodes, or NumPy arrays.
-
-    Numbers stay Python numbers, which adapt to the dtype beside them; a formula that is a number
-    altogether becomes one of the dtype and shape of ``like``. A function that no op stands for is
-    an error: formulas never fall back on anything unknown.
-    """
-    arrays = not isinstance(like, Node)
-    result = _reading(sympy.sympify(formula))(environment, _apply_array if arrays else _apply_node)
-    if isinstance(result, (int, float)):
-        if arrays:
-            return np.full_like(like, result)
-        from staticgrad.ops.convert import broadcast
-
-        return broadcast(as_node(result, like.dtype), like.shape)
-    return result
-
-
-#: applies an op, given by name, to values with options
-Apply = Callable[..., Any]
-#: a formula, ready to be computed: of what its symbols stand for, and of how ops are applied
-Reading = Callable[[Mapping[Any, Any], Apply], Any]
-
-
-def _apply_array(name: str, *values: Any, **options: Any) -> Any:
-    from staticgrad.ops.table import OPS
-
-    op = OPS[name]
-    if all(isinstance(value, (int, float)) for value in values):
-        return op.execute([np.asarray(float(value)) for value in values], options).item()
-    return op.execute(_in_dtype(values), {**getattr(op, "options", {}), **options})
-
-
-def _apply_node(name: str, *values: Any, **options: Any) -> Any:
-    if all(isinstance(value, (int, float)) for value in values):
-        return _apply_array(name, *values, **options)
-    return FUNCTIONS[name](*values, **options)
-
-
-@functools.lru_cache(maxsize=4096)
-def _reading(expression: Any) -> Reading:
-    """How to compute a formula. To walk through SymPy's trees takes much longer than to compute, so
-    it is done once for each formula."""
-    if expression.is_Symbol:
-        return lambda environment, apply: environment[expression]
-    if expression.is_Integer:
-        return _constant_reading(int(expression))
-    if expression.is_number and not expression.has(sympy.Function):
-        return _constant_reading(float(expression))
-    if expression.is_Add:
-        return _sum(expression)
-    if expression.is_Mul:
-        return _product(expression)
-    if expression.is_Pow:
-        return _power(expression)
-    if isinstance(expression, sympy.polygamma):
-        order, argument = _reading(expression.args[0]), _reading(expression.args[1])
-        name = HEADS[sympy.polygamma].name
-        return lambda environment, apply: apply(
-            name, argument(environment, apply), order=int(order(environment, apply))
-        )
-    if isinstance(expression, (sympy.Max, sympy.Min)):
-        name = "maximum" if isinstance(expression, sympy.Max) else "minimum"
-        first, *rest = sorted(expression.args, key=lambda item: (item.is_number, str(item)))
-        result = _reading(first)
-        for item in rest:
-            result = _combine(name, result, _reading(item))
-        return result
-    op = HEADS.get(expression.func)
-    if op is None:
-        raise ValueError(f"no op stands for {expression.func.__name__} in {expression}")
-    count = len(op.arguments)
-    if len(expression.args) == count:
-        return _call(op.name, expression.args)
-    arguments = [_reading(argument) for argument in expression.args]
-    names = tuple(op.options)
-
-    def with_options(environment: Mapping[Any, Any], apply: Apply) -> Any:
-        values = [argument(environment, apply) for argument in arguments]
-        options = dict(zip(names, values[count:], strict=False))
-        return apply(op.name, *values[:count], **options)
-
-    return with_options
-
-
-def _constant_reading(value: Any) -> Reading:
-    return lambda environment, apply: value
-
-
-def _call(name: str, arguments: Sequence[Any]) -> Reading:
-    readings = [_reading(argument) for argument in arguments]
-    return lambda environment, apply: apply(
-        name, *[reading(environment, apply) for reading in readings]
-    )
-
-
-def _combine(name: str, left: Reading, right: Reading) -> Reading:
-    return lambda environment, apply: apply(
-        name, left(environment, apply), right(environment, apply)
-    )
-
-
-def _of(name: str, argument: Reading) -> Reading:
-    return lambda environment, apply: apply(name, argument(environment, apply))
-
-
-def _in_dtype(values: Sequence[Any]) -> list[Any]:
-    """Python numbers as scalars of the floating dtype of the arrays beside them."""
-    dtype = next((v.dtype for v in values if hasattr(v, "dtype") and v.dtype.kind == "f"), None)
-    if dtype is None:
-        return list(values)
-    return [dtype.type(v) if isinstance(v, (int, float)) and not isinstance(v, bool) else v
-            for v in values]  # fmt: skip
-
-
-def _sum(expression: Any) -> Reading:
-    """Terms in reading order: ``1 - square(out)``, not ``-square(out) + 1``."""
-    positive = [term for term in expression.args if not term.could_extract_minus_sign()]
-    negative = [-term for term in expression.args if term.could_extract_minus_sign()]
-    positive.sort(key=lambda term: (not term.is_number, str(term)))
-    if positive:
-        result = _reading(positive[0])
-    else:
-        result = _of("negative", _reading(negative.pop(0)))
-    for term in positive[1:]:
-        result = _combine("add", result, _reading(term))
-    for term in sorted(negative, key=str):
-        result = _combine("subtract", result, _reading(term))
-    return result
-
-
-def _product(expression: Any) -> Reading:
-    """A number first, then the factors, over the product of what divides."""
-    number, rest = expression.as_coeff_Mul()
-    factors, divisors = [], []
-    for factor in sympy.Mul.make_args(rest):
-        if factor.is_number:
-            number = number * factor
-        elif factor.is_Pow and factor.exp.is_number and factor.exp == -1:
-            divisors.append(factor.base)
-        else:
-            factors.append(factor)
-    if not factors:
-        result: Any = _reading(number)
-        number = sympy.Integer(1)
-    else:
-        result = None
-        if number not in (1, -1):
-            result = _reading(number)
-        for factor in sorted(factors, key=str):
-            value = _reading(factor)
-            result = value if result is None else _combine("multiply", result, value)
-        if number == -1:
-            result = _of("negative", result)
-    if divisors:
-        bottom = _reading(divisors[0])
-        for divisor in divisors[1:]:
-            bottom = _combine("multiply", bottom, _reading(divisor))
-        result = _combine("divide", result, bottom)
-    return result
-
-
-def _power(expression: Any) -> Reading:
-    base, exponent = expression.base, expression.exp
-    if base is sympy.E:
-        return _of("exp", _reading(exponent))
-    value = _reading(base)
-    if exponent == 2:
-        return _of("square", value)
-    if exponent == 3:
-        return _combine("multiply", _of("square", value), value)
-    if exponent == sympy.Rational(1, 2):
-        return _of("sqrt", value)
-    if exponent == -sympy.Rational(1, 2):
-        return _of("rsqrt", value)
-    if exponent.is_number and exponent < 0:
-        return _combine("divide", _constant_reading(1.0), _reading(base**-exponent))
-    return _combine("pow", value, _reading(exponent))

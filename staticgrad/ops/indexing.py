@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from staticgrad.graph.compose import number
 from staticgrad.graph.dims import (
     Dim,
     broadcast_shapes,
@@ -15,10 +16,12 @@ from staticgrad.graph.dims import (
     format_dim,
     format_shape,
 )
-from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.graph.expression import Call, Expression, Indexed
+from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.ops.composite import Composite
 from staticgrad.ops.convert import as_node, broadcast, cast, normalize_axis
 from staticgrad.ops.diagonals import iota
-from staticgrad.ops.lowering import Index, Reader, Scalar
+from staticgrad.ops.lowering import ATOM, Index, Reader, Scalar
 from staticgrad.ops.movement import permute, reshape_to
 from staticgrad.ops.slicing import SLICE
 from staticgrad.ops.table import FUNCTIONS, method, register, sample
@@ -61,10 +64,9 @@ class Gather(Op):
             ]  # fmt: skip
         return reader.read(source, (*place, *index[rank:]))
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        (text, bound), *rest = arguments
-        inner = ", ".join(item for item, _ in rest)
-        return f"{text if bound >= 100 else f'({text})'}[{inner}]", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        source, *places = arguments
+        return Indexed(source, tuple(places), rank=node.ndim)
 
 
 class ScatterAdd(Op):
@@ -96,10 +98,9 @@ class ScatterAdd(Op):
         found = [subscript(item, own[:rank], reader) for item in indices]
         return (*found, *own[rank:])
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        (text, _), *rest = arguments
-        inner = ", ".join(item for item, _ in rest)
-        return f"scatter_add({text} at [{inner}])", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        values, *places = arguments
+        return Indexed(values, tuple(places), "scatter_add", rank=node.ndim)
 
 
 GATHER = register(Gather("gather"))
@@ -369,10 +370,26 @@ def one_hot(indices: Any, num_classes: int, dtype: Any = "float32") -> Node:
 
     An index out of range gives a row of zeros.
     """
-    index = as_index(indices)
+    attrs = {"num_classes": num_classes, "dtype": np.dtype(dtype)}
+    return make_node(ONE_HOT, [as_index(indices)], attrs)
+
+
+def _one_hot(index: Node, num_classes: int, dtype: np.dtype) -> Node:
     shape = (*index.shape, num_classes)
     column = broadcast(reshape_to(index, (*index.shape, 1)), shape)
-    return cast(FUNCTIONS["equal"](column, iota(shape, len(shape) - 1)), np.dtype(dtype))
+    return cast(FUNCTIONS["equal"](column, iota(shape, len(shape) - 1)), dtype)
+
+
+class OneHot(Composite):
+    """Of indices; no adjoint flows back to them."""
+
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        notation = Call("onehot", tuple(arguments))
+        classes = number(node.attrs["num_classes"])
+        return Call(self.name, (*arguments, classes), notation=notation, rank=node.ndim)
+
+
+ONE_HOT = register(OneHot("one_hot", _one_hot, lambda node, adjoint: [None]))
 
 
 sample("getitem", lambda a: a[1:, ::2], (3, 4))

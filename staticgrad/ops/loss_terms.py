@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from staticgrad.ops.elementwise import elementwise, x, y
+from staticgrad.ops.elementwise import FORMULA, elementwise, x, y
 from staticgrad.ops.scalar import ONE, abs, choose, less, less_equal, log1p, sign
 from staticgrad.ops.table import sample
 
@@ -15,7 +15,7 @@ smooth_l1_term = elementwise(
     "smooth_l1_term",
     lambda: choose(less.head(abs.head(x), _beta), x**2 / (2 * _beta), abs.head(x) - _beta / 2),
     lambda: choose(less.head(abs.head(x), _beta), x / _beta, sign.head(x)),
-    options={_beta: 1.0}, flops=5,
+    options={_beta: 1.0}, flops=5, notation=FORMULA,
     doc="x**2 / (2 beta) where abs(x) < beta, else abs(x) - beta / 2.",
 )  # fmt: skip
 _delta = sympy.Symbol("delta", real=True, positive=True)
@@ -25,7 +25,7 @@ huber_term = elementwise(
         less_equal.head(abs.head(x), _delta), x**2 / 2, _delta * (abs.head(x) - _delta / 2)
     ),
     lambda: choose(less_equal.head(abs.head(x), _delta), x, _delta * sign.head(x)),
-    options={_delta: 1.0}, flops=5,
+    options={_delta: 1.0}, flops=5, notation=FORMULA,
     doc="x**2 / 2 where abs(x) <= delta, else delta (abs(x) - delta / 2).",
 )  # fmt: skip
 #: where a logarithm is held, so that a probability of 0 or 1 does not make a loss infinite
@@ -48,7 +48,7 @@ def _bce_derivatives() -> Any:
 
 
 bce_term = elementwise(
-    "bce_term", _bce, _bce_derivatives, arity=2, flops=26, domain=(0.05, 0.95),
+    "bce_term", _bce, _bce_derivatives, arity=2, flops=26, notation=FORMULA, domain=(0.05, 0.95),
     doc="The cross entropy of a probability x against y, with logarithms of at least -100.",
 )  # fmt: skip
 

@@ -17,8 +17,27 @@ from staticgrad.graph.node import Node
 
 #: an index: one SymPy integer expression of loop variables per axis
 Index = tuple[Any, ...]
-#: a scalar expression: its Python text, and its precedence (see ``elementwise``)
+#: a scalar expression: its Python text, and its precedence
 Scalar = tuple[str, int]
+
+# Python's precedences, for printing without needless parentheses
+OR, COMPARE, BIT_OR, BIT_AND, SUM, PRODUCT, UNARY, POWER = 1, 4, 5, 7, 9, 10, 11, 12
+#: of a text that never needs parentheses
+ATOM = 100
+
+
+def infix(operator: str, precedence: int, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """Join one or two texts by an operator, with parentheses where Python needs them."""
+
+    def wrapped(argument: tuple[str, int], least: int) -> str:
+        text, bound = argument
+        return text if bound >= least else f"({text})"
+
+    if len(arguments) == 1:
+        return f"{operator}{wrapped(arguments[0], precedence)}", precedence
+    # a - (b - c) and a / (b * c) keep their parentheses: only the left operand may bind equally
+    left = wrapped(arguments[0], precedence + (precedence in (COMPARE, POWER)))
+    return f"{left} {operator} {wrapped(arguments[1], precedence + 1)}", precedence
 
 
 class Reader(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from staticgrad.graph.compose import dimension, number, transposed
 from staticgrad.graph.dims import (
     Dim,
     Shape,
@@ -17,6 +18,7 @@ from staticgrad.graph.dims import (
     product,
     shape_of,
 )
+from staticgrad.graph.expression import Expression, Method
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, insert_axes, normalize_axes, normalize_axis
 from staticgrad.ops.lowering import Index, IndexMap, Reader, Scalar
@@ -59,7 +61,7 @@ class Broadcast(IndexMap, Op):
             for dim, position in zip(source.shape, tail, strict=True)
         )
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         return arguments[0]
 
 
@@ -96,11 +98,10 @@ class Reshape(Op):
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return np.reshape(arrays[0], attrs["shape"])
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         if self.moves_units_only(node):
             return arguments[0]
-        text, bound = arguments[0]
-        return f"{text if bound >= 100 else f'({text})'}.reshape{format_shape(node.shape)}", 100
+        return Method(arguments[0], "reshape", tuple(map(dimension, node.shape)), rank=node.ndim)
 
 
 BROADCAST = register(Broadcast("broadcast_to"))
@@ -134,12 +135,13 @@ class Permute(IndexMap, Op):
     def source_index(self, node: Node, index: Index) -> Index:
         return tuple(index[position] for position in inverse(node.attrs["axes"]))
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        text, bound = arguments[0]
-        text = text if bound >= 100 else f"({text})"
-        if node.attrs["axes"] == tuple(reversed(range(node.ndim))):
-            return f"{text}.T", 100
-        return f"{text}.transpose{node.attrs['axes']}", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        (operand,), axes = arguments, node.attrs["axes"]
+        if axes == tuple(reversed(range(node.ndim))):
+            return transposed(operand)
+        if axes == (*range(node.ndim - 2), node.ndim - 1, node.ndim - 2):
+            return transposed(operand, stacked=True)
+        return Method(operand, "transpose", tuple(map(number, axes)), rank=node.ndim)
 
 
 PERMUTE = register(Permute("permute_dims"))

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import Dim, canonical, product
-from staticgrad.graph.node import ATOM, Node, TensorType, located, make_node
+from staticgrad.graph.expression import Call, Expression
+from staticgrad.graph.node import Node, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, broadcast, cast, float_dtype
 from staticgrad.ops.convolution import per_axis
 from staticgrad.ops.joining import pad
+from staticgrad.ops.notation import short
 from staticgrad.ops.reduction import reduce_sum
 from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.statistics import mean
@@ -99,20 +101,16 @@ class MaxPool(RoutineOp):
         padding = tuple(low for low, _ in attrs["padding"])
         return [str(item) for item in (attrs["sizes"], attrs["strides"], padding, attrs["dilations"])]
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        attrs, texts = node.attrs, [text for text, _ in arguments]
-        texts.append(_short(attrs["sizes"]))
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        attrs = node.attrs
         padding = tuple(low for low, _ in attrs["padding"])
         usual = {"stride": attrs["sizes"], "padding": (0,) * len(padding),
                  "dilation": (1,) * len(padding)}  # fmt: skip
         given = {"stride": attrs["strides"], "padding": padding, "dilation": attrs["dilations"]}
-        texts += [f"{key}={_short(given[key])}" for key in usual if given[key] != usual[key]]
+        options = [("kernel_size", short(attrs["sizes"]))]
+        options += [(key, short(given[key])) for key in usual if given[key] != usual[key]]
         name = f"{self.name}{len(padding)}d" if self is MAX_POOL else self.name
-        return f"{name}({', '.join(texts)})", ATOM
-
-
-def _short(values: tuple[int, ...]) -> str:
-    return str(values[0] if len(set(values)) == 1 else values)
+        return Call(name, tuple(arguments), tuple(options), rank=node.ndim)
 
 
 MAX_POOL = register(MaxPool("max_pool", "pooling", "max_pool"))

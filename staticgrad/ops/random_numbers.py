@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import canonical
+from staticgrad.graph.expression import Call, Expression
 from staticgrad.graph.leaves import Parameter
-from staticgrad.graph.node import ATOM, Node, Op, TensorType, make_node
-from staticgrad.ops.lowering import Index, Reader, Scalar
+from staticgrad.graph.node import Node, Op, TensorType, make_node
+from staticgrad.ops.lowering import ATOM, Index, Reader, Scalar
 from staticgrad.ops.table import register
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -50,8 +51,9 @@ class Uniform(Op):
         name = "uniform32" if node.dtype == np.float32 else "uniform64"
         return reader.call(name, [seed, number, reader.integer(place)[0]]), ATOM
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        return f"uniform({arguments[0][0]})", ATOM
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        draw = node.attrs["draw"]
+        return Call("uniform", (arguments[0],), distinct=draw, rank=node.ndim)
 
 
 UNIFORM = register(Uniform("uniform"))

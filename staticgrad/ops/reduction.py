@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import Dim, format_shape
+from staticgrad.graph.expression import Expression
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import (
     as_node,
@@ -16,6 +17,7 @@ from staticgrad.ops.convert import (
     normalize_axes,
     without_axes,
 )
+from staticgrad.ops.notation import along
 from staticgrad.ops.table import method, register, sample
 
 
@@ -23,16 +25,22 @@ class Reduction(Op):
     """Combine the elements along ``axes`` by an associative function.
 
     ``combine`` is the function that generated code calls with the accumulator and an element;
-    ``identity(dtype)`` is where the accumulator starts.
+    ``identity(dtype)`` is where the accumulator starts; ``sign`` is how mathematics writes it.
     """
 
     def __init__(
-        self, name: str, combine: str, identity: Callable[[np.dtype], Any], numpy: Any
+        self,
+        name: str,
+        combine: str,
+        identity: Callable[[np.dtype], Any],
+        numpy: Any,
+        sign: str,
     ) -> None:
         super().__init__(name)
         self.combine = combine
         self.identity = identity
         self.numpy = numpy
+        self.sign = sign
 
     def infer(self, inputs: Sequence[TensorType], attrs: Mapping[str, Any]) -> TensorType:
         (source,), axes = inputs, attrs["axes"]
@@ -61,12 +69,8 @@ class Reduction(Op):
     def points(self, node: Node) -> Dim:
         return node.inputs[0].size
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        axes = node.attrs["axes"]
-        if len(axes) == node.inputs[0].ndim:
-            return f"{self.name}({arguments[0][0]})", 100
-        axis = axes[0] if len(axes) == 1 else axes
-        return f"{self.name}({arguments[0][0]}, axis={axis})", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        return along(node, arguments, self.sign)
 
 
 def _lowest(dtype: np.dtype) -> Any:
@@ -77,10 +81,10 @@ def _highest(dtype: np.dtype) -> Any:
     return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
-SUM = register(Reduction("sum", "plus", lambda dtype: 0, np.sum))
-PROD = register(Reduction("prod", "times", lambda dtype: 1, np.prod))
-MAX = register(Reduction("max", "maximum", _lowest, np.max))
-MIN = register(Reduction("min", "minimum", _highest, np.min))
+SUM = register(Reduction("sum", "plus", lambda dtype: 0, np.sum, "∑"))
+PROD = register(Reduction("prod", "times", lambda dtype: 1, np.prod, "∏"))
+MAX = register(Reduction("max", "maximum", _lowest, np.max, "max"))
+MIN = register(Reduction("min", "minimum", _highest, np.min, "min"))
 
 
 def reduce_sum(node: Node, axes: Sequence[int]) -> Node:

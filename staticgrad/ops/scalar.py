@@ -9,21 +9,30 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.graph.node import ATOM, GraphError, Node, Op, TensorType, make_node
+from staticgrad.graph.compose import divided
+from staticgrad.graph.expression import (
+    Call,
+    Choice,
+    Constant,
+    Expression,
+    Fenced,
+    Indicator,
+    Negation,
+    Number,
+    Power,
+    Root,
+)
+from staticgrad.graph.node import GraphError, Node, Op, TensorType, make_node
 from staticgrad.ops.convert import as_node, cast
 from staticgrad.ops.elementwise import (
-    BIT_AND,
-    BIT_OR,
-    COMPARE,
-    PRODUCT,
-    SUM,
-    UNARY,
+    FORMULA,
     elementwise,
     out,
     x,
     y,
     z,
 )
+from staticgrad.ops.lowering import BIT_AND, BIT_OR, COMPARE, PRODUCT, SUM, UNARY
 from staticgrad.ops.table import method, register, sample
 
 ONE, ZERO, HALF = sympy.Integer(1), sympy.Integer(0), sympy.Rational(1, 2)
@@ -42,8 +51,13 @@ class Cast(Op):
     def execute(self, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Any:
         return np.asarray(arrays[0]).astype(attrs["dtype"])
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        return f"{node.dtype}({arguments[0][0]})", ATOM
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        (operand,) = arguments
+        if node.inputs[0].dtype.kind == "b":
+            return Indicator(operand, str(node.dtype), rank=operand.rank)
+        if node.inputs[0].op.name == "size":
+            return operand
+        return Call(str(node.dtype), (operand,), notation=operand, rank=operand.rank)
 
 
 class StopGradient(Op):
@@ -109,7 +123,7 @@ logical_xor = elementwise(
 )  # fmt: skip
 logical_not = elementwise(
     "logical_not", sympy.Function("not_")(x), ZERO, kind="logical", call="logical_not",
-    numpy=np.logical_not,
+    numpy=np.logical_not, notation=Negation,
 )  # fmt: skip
 isnan = elementwise(
     "isnan", sympy.Ne(x, x, evaluate=False), ZERO, kind="comparison", call="isnan",
@@ -119,7 +133,7 @@ isnan = elementwise(
 _where = sympy.Function("where")
 where = elementwise(
     "where", _where(x, y, z), (ZERO, _where(x, ONE, ZERO), _where(x, ZERO, ONE)), arity=3,
-    kind="select", call="where", numpy=np.where,
+    kind="select", call="where", numpy=np.where, notation=Choice,
     doc="``y`` where the condition ``x`` holds, else ``z``; no adjoint reaches the side not taken.",
 )  # fmt: skip
 sample("where", lambda a, b: where(a > 0, a, b), (3, 4), (4,))
@@ -152,7 +166,10 @@ remainder = elementwise(
     arity=2, kind="numeric", infix=("%", PRODUCT), numpy=np.remainder, flops=5,
     domain=((-2.0, 2.0), (2.5, 3.0)),
 )  # fmt: skip
-square = elementwise("square", x**2, 2 * x, kind="numeric", call="square", numpy=np.square)
+square = elementwise(
+    "square", x**2, 2 * x, kind="numeric", call="square", numpy=np.square,
+    notation=lambda a: Power(a, Number(2)),
+)  # fmt: skip
 
 # d/dx is 0 where y is 0, and d/dy is 0 where x is 0 and y is not negative: the limits, where the
 # formulas y x**(y-1) and x**y log(x) would give 0 * inf.
@@ -163,7 +180,7 @@ _power = elementwise(
         choose(logical_and.head(equal.head(x, ZERO), greater_equal.head(y, ZERO)), ZERO,
                out * sympy.log(x)),
     ),
-    arity=2, kind="numeric", call="power", numpy=np.power, flops=20,
+    arity=2, kind="numeric", call="power", numpy=np.power, flops=20, notation=Power,
     domain=((0.2, 2.0), (-2.0, 2.0)),
 )  # fmt: skip
 
@@ -189,13 +206,17 @@ def pow(x: Any, y: Any) -> Node:
     return _power(x, y)
 
 
+def _extremum(name: str, short: str) -> Callable[..., Expression]:
+    return lambda a, b: Call(name, (a, b), notation=Call(short, (a, b)))
+
+
 maximum = elementwise(
     "maximum", lambda: sympy.Max(x, y),
     lambda: (
         choose(greater.head(x, y), ONE, choose(equal.head(x, y), HALF, ZERO)),
         choose(greater.head(y, x), ONE, choose(equal.head(x, y), HALF, ZERO)),
     ),
-    arity=2, kind="arithmetic", call="maximum", numpy=np.maximum,
+    arity=2, kind="arithmetic", call="maximum", numpy=np.maximum, notation=_extremum("maximum", "max"),
     doc="The larger of x and y, NaN if either is; at a tie each gets half of the adjoint.",
 )  # fmt: skip
 minimum = elementwise(
@@ -204,7 +225,7 @@ minimum = elementwise(
         choose(less.head(x, y), ONE, choose(equal.head(x, y), HALF, ZERO)),
         choose(less.head(y, x), ONE, choose(equal.head(x, y), HALF, ZERO)),
     ),
-    arity=2, kind="arithmetic", call="minimum", numpy=np.minimum,
+    arity=2, kind="arithmetic", call="minimum", numpy=np.minimum, notation=_extremum("minimum", "min"),
     doc="The smaller of x and y, NaN if either is; at a tie each gets half of the adjoint.",
 )  # fmt: skip
 _clip = elementwise(
@@ -240,37 +261,44 @@ sign = elementwise(
 )  # fmt: skip
 abs = elementwise(
     "abs", sympy.Abs(x), sign.head(x), kind="arithmetic", call="absolute", numpy=np.abs,
-    stands_for=sympy.Abs, doc="The absolute value; its derivative at 0 is 0.",
+    stands_for=sympy.Abs, notation=lambda a: Fenced("abs", "||", a),
+    doc="The absolute value; its derivative at 0 is 0.",
 )  # fmt: skip
 floor = elementwise(
     "floor", sympy.floor(x), ZERO, kind="float", call="floor", numpy=np.floor,
-    stands_for=sympy.floor,
+    stands_for=sympy.floor, notation=lambda a: Fenced("floor", "⌊⌋", a),
 )  # fmt: skip
 
 
 # ---- exponentials, logarithms, roots -------------------------------------------------------------
 
 exp = elementwise(
-    "exp", sympy.exp(x), out, call="exp", numpy=np.exp, stands_for=sympy.exp, flops=10
+    "exp", sympy.exp(x), out, call="exp", numpy=np.exp, stands_for=sympy.exp, flops=10,
+    notation=lambda a: Call("exp", (a,), notation=Power(Constant("e"), a)),
+)  # fmt: skip
+expm1 = elementwise(
+    "expm1", sympy.exp(x) - 1, out + 1, call="expm1", numpy=np.expm1, flops=10, notation=FORMULA
 )
-expm1 = elementwise("expm1", sympy.exp(x) - 1, out + 1, call="expm1", numpy=np.expm1, flops=10)
 log = elementwise(
     "log", sympy.log(x), call="log", numpy=np.log, stands_for=sympy.log, flops=10,
     domain=(0.2, 3.0),
 )  # fmt: skip
 log1p = elementwise(
-    "log1p", sympy.log(1 + x), call="log1p", numpy=np.log1p, flops=10, domain=(-0.5, 3.0)
-)
+    "log1p", sympy.log(1 + x), call="log1p", numpy=np.log1p, flops=10, domain=(-0.5, 3.0),
+    notation=FORMULA,
+)  # fmt: skip
 log2 = elementwise(
     "log2", lambda: sympy.log(x) / sympy.log(2), lambda: 1 / (x * sympy.log(2).evalf(17)),
     call="log2", numpy=np.log2, flops=10, domain=(0.2, 3.0),
 )  # fmt: skip
 sqrt = elementwise(
-    "sqrt", sympy.sqrt(x), HALF / out, call="sqrt", numpy=np.sqrt, flops=4, domain=(0.2, 3.0)
-)
+    "sqrt", sympy.sqrt(x), HALF / out, call="sqrt", numpy=np.sqrt, flops=4, domain=(0.2, 3.0),
+    notation=Root,
+)  # fmt: skip
 rsqrt = elementwise(
     "rsqrt", 1 / sympy.sqrt(x), -HALF * out**3, call="rsqrt",
     numpy=lambda a: 1 / np.sqrt(a), flops=6, domain=(0.2, 3.0),
+    notation=lambda a: Call("rsqrt", (a,), notation=divided(Number(1), Root(a))),
 )  # fmt: skip
 
 
@@ -318,7 +346,7 @@ tanh = elementwise(
 hypot = elementwise(
     "hypot", lambda: sympy.sqrt(x**2 + y**2),
     lambda: tuple(choose(equal.head(out, ZERO), ZERO, side / out) for side in (x, y)),
-    arity=2, call="hypot", numpy=np.hypot, flops=8,
+    arity=2, call="hypot", numpy=np.hypot, flops=8, notation=FORMULA,
 )  # fmt: skip
 
 
@@ -361,11 +389,13 @@ digamma = elementwise(
     "digamma", sympy.polygamma(0, x), sympy.polygamma(1, x), call="digamma",
     numpy=scipy_special("digamma"), stands_for=sympy.digamma, flops=40, domain=(0.3, 4.0),
     doc="The logarithmic derivative of the gamma function.",
+    notation=lambda a: Call("digamma", (a,), notation=Call("psi", (a,))),
 )  # fmt: skip
 lgamma = elementwise(
     "lgamma", sympy.loggamma(x), digamma.head(x), call="lgamma", numpy=scipy_special("gammaln"),
     stands_for=sympy.loggamma, flops=40, domain=(0.3, 4.0),
     doc="The logarithm of the absolute value of the gamma function.",
+    notation=lambda a: Call("lgamma", (a,), notation=Call("log", (Call("Gamma", (a,)),))),
 )  # fmt: skip
 
 

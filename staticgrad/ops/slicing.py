@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.graph.dims import canonical, format_dim
+from staticgrad.graph.compose import dimension, number
+from staticgrad.graph.dims import Shape, canonical
+from staticgrad.graph.expression import Expression, Indexed, Range
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, normalize_axes
 from staticgrad.ops.lowering import Index, IndexMap, Reader, Scalar, ternary
@@ -39,16 +41,9 @@ class Slice(IndexMap, Op):
             )
         )
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        text, bound = arguments[0]
-        inner = ", ".join(
-            _format_slice(start, step, dim, old)
-            for start, step, dim, old in zip(
-                node.attrs["starts"], node.attrs["steps"], node.shape, node.inputs[0].shape,
-                strict=True,
-            )
-        )  # fmt: skip
-        return f"{text if bound >= 100 else f'({text})'}[{inner}]", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        places = _places(node.attrs, node.shape, node.inputs[0].shape)
+        return Indexed(arguments[0], places, rank=node.ndim)
 
 
 class Embed(Op):
@@ -91,15 +86,9 @@ class Embed(Op):
         zero = reader.number(0, node.dtype)
         return ternary(conditions, reader.read(source, tuple(place)), zero)
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        inner = ", ".join(
-            _format_slice(start, step, dim, old)
-            for start, step, dim, old in zip(
-                node.attrs["starts"], node.attrs["steps"], node.inputs[0].shape, node.shape,
-                strict=True,
-            )
-        )  # fmt: skip
-        return f"embed({arguments[0][0]} at [{inner}])", 100
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        places = _places(node.attrs, node.inputs[0].shape, node.shape)
+        return Indexed(arguments[0], places, "embed", rank=node.ndim)
 
 
 def _slices(starts: Any, steps: Any, shape: Any) -> tuple[slice, ...]:
@@ -111,17 +100,26 @@ def _slices(starts: Any, steps: Any, shape: Any) -> tuple[slice, ...]:
     return tuple(result)
 
 
-def _format_slice(start: Any, step: int, dim: Any, old: Any) -> str:
+def _places(attrs: Mapping[str, Any], short: Shape, full: Shape) -> tuple[Expression, ...]:
+    return tuple(
+        _slice(start, step, dim, old)
+        for start, step, dim, old in zip(attrs["starts"], attrs["steps"], short, full, strict=True)
+    )
+
+
+def _slice(start: Any, step: int, dim: Any, old: Any) -> Expression:
     if step == 1 and start == 0 and dim == old:
-        return ":"
+        return Range()
     if step == -1 and dim == old:
-        return "::-1"
-    first = format_dim(start) if start != 0 else ""
+        return Range(step=number(-1))
     stop = canonical(start + step * dim)
-    last = "" if step > 0 and canonical(old - stop) in range(step) else format_dim(stop)
-    if isinstance(stop, int) and stop < 0:
-        last = ""
-    return f"{first}:{last}" + (f":{step}" if step != 1 else "")
+    to_end = step > 0 and canonical(old - stop) in range(step)
+    to_end = to_end or (isinstance(stop, int) and stop < 0)
+    return Range(
+        dimension(start) if start != 0 else None,
+        None if to_end else dimension(stop),
+        number(step) if step != 1 else None,
+    )
 
 
 SLICE = register(Slice("slice"))

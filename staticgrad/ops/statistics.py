@@ -122,11 +122,11 @@ def _no_adjoint(node: Node, adjoint: Node) -> Sequence[Node | None]:
 
 
 MEAN = composite("mean", _mean, _mean_pullback)
-VAR = composite("var", _var, _var_pullback)
+VAR = composite("var", _var, _var_pullback, sign="Var", usual={"correction": 1})
 LOGSUMEXP = composite("logsumexp", _logsumexp, _logsumexp_pullback)
-NORM = composite("norm", _norm, _norm_pullback)
-ARGMAX = composite("argmax", lambda x, axes: _position(x, axes, True), _no_adjoint)
-ARGMIN = composite("argmin", lambda x, axes: _position(x, axes, False), _no_adjoint)
+NORM = composite("norm", _norm, _norm_pullback, sign="‖", usual={"ord": 2})
+ARGMAX = composite("argmax", lambda x, axes: _position(x, axes, True), _no_adjoint, "arg max")
+ARGMIN = composite("argmin", lambda x, axes: _position(x, axes, False), _no_adjoint, "arg min")
 
 
 def over_axes(op: Composite, x: Any, axis: Any, keepdims: bool, **attrs: Any) -> Node:

@@ -9,12 +9,15 @@ from staticgrad.graph.node import Node, adjoint_context
 from staticgrad.graph.traverse import topological
 
 
-def sweep(output: Node, adjoint: Node, wrt: Iterable[Node]) -> dict[Node, Node]:
+def sweep(
+    output: Node, adjoint: Node, wrt: Iterable[Node], derivative: bool = False
+) -> dict[Node, Node]:
     """Propagate ``adjoint`` (of ``output``) back to ``wrt``.
 
     Returns the adjoint of each node of ``wrt`` that something flows back to. Only nodes on a path
     between ``wrt`` and ``output`` are visited, in reverse topological order, so that each pullback
-    runs once, on the complete adjoint of its node.
+    runs once, on the complete adjoint of its node. ``derivative`` says that ``adjoint`` is 1, so that
+    the adjoints are the derivatives of ``output``.
     """
     targets = set(wrt)
     order = topological([output])
@@ -23,13 +26,16 @@ def sweep(output: Node, adjoint: Node, wrt: Iterable[Node]) -> dict[Node, Node]:
         if node in targets or any(source in leads for source in node.inputs):
             leads.add(node)
     totals: dict[Node, Node] = {output: adjoint}
+    told: set[Node] = set()
     for node in reversed(order):
         total = totals.get(node)
         if total is None or node not in leads:
             continue
         if total.role is None and total.adjoint_of is not None:
             total.role, total.adjoint_of = "adjoint", node
-        elif total.role == "adjoint" and total.adjoint_of is not node:
+            total.derivative_of = output if derivative else None
+            told.add(total)
+        elif total in told:
             total.adjoint_too_of = (*total.adjoint_too_of, node)
         if not any(source in leads for source in node.inputs):
             continue

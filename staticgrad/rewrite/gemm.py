@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from staticgrad.graph.compose import transposed
 from staticgrad.graph.dims import Dim, product
-from staticgrad.graph.node import ATOM, Node, Op, TensorType, make_node
+from staticgrad.graph.expression import Expression, Infix
+from staticgrad.graph.node import Node, Op, TensorType, make_node
 from staticgrad.ops.contraction import parse
 from staticgrad.ops.convert import broadcast, cast
-from staticgrad.ops.elementwise import PRODUCT, infix
 from staticgrad.ops.movement import permute, reshape_to
 from staticgrad.ops.reduction import reduce_sum
 from staticgrad.ops.scalar import multiply
@@ -54,13 +55,13 @@ class Gemm(Op):
         depth = node.inputs[0].shape[-2 if node.attrs["transpose_a"] else -1]
         return product((*node.shape, depth))
 
-    def format(self, node: Node, arguments: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        operands = []
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         flags = (node.attrs["transpose_a"], node.attrs["transpose_b"])
-        for (text, bound), flag in zip(arguments, flags, strict=True):
-            text = text if bound >= ATOM else f"({text})"
-            operands.append((f"{text}.{'T' if node.ndim == 2 else 'mT'}" if flag else text, ATOM))
-        return infix("@", PRODUCT, operands)
+        operands = [
+            transposed(item, stacked=node.ndim > 2) if flag else item
+            for item, flag in zip(arguments, flags, strict=True)
+        ]
+        return Infix("@", *operands, rank=node.ndim)
 
 
 GEMM = register(Gemm("gemm"))

@@ -40,6 +40,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
             if found.role is None and node.role is not None:
                 found.role, found.adjoint_of = node.role, node.adjoint_of
                 found.adjoint_too_of = node.adjoint_too_of
+                found.derivative_of = node.derivative_of
             elif found.adjoint_of is not None and node.adjoint_of is None:
                 # needed by the forward pass: that is where it is computed
                 found.adjoint_of, found.origin, found.role = None, node.origin, None
@@ -53,7 +54,13 @@ def fold_constants(graph: Graph) -> Graph:
     until it meets an array."""
 
     def visit(node: Node) -> Node:
-        if not node.inputs or not all(is_constant(source) for source in node.inputs):
+        if not node.inputs:
+            return node
+        if not all(is_constant(source) for source in node.inputs) and not (
+            # the same number everywhere, whatever the shape
+            isinstance(node.op, Elementwise)
+            and all(scalar_value(source) is not None for source in node.inputs)
+        ):
             return node
         if node.op.name in ("broadcast_to", "gather", "scatter_add"):
             return node

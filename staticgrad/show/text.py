@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from staticgrad.graph.node import ATOM, Node
-from staticgrad.graph.traverse import topological, users
+from staticgrad.graph.expression import Expression, Symbol
+from staticgrad.graph.node import Node
+from staticgrad.graph.traverse import topological
 from staticgrad.ops.table import method
-from staticgrad.rewrite.simplify import SIMPLIFY
 from staticgrad.show.names import Names, adjoint_name, name_results
-
-#: a subexpression used more than once gets a line of its own from this many operations on
-SHARED_SIZE = 3
+from staticgrad.show.plain import plain
+from staticgrad.show.trees import lines_of
 
 
 @method("format_node")
@@ -24,63 +23,14 @@ def formula(node: Node) -> str:
         x.T @ d_logits
           where
             logits   = x @ W + b
-            d_logits = (softmax(logits) - one_hot(y)) / batch
+            d_logits = (softmax(logits) - one_hot(y, 10)) / batch
     """
-    name_results([node])
-    order = topological([node])
-    if any(item.adjoint_of is not None for item in order):
-        # what derivation leaves behind, products by one and double transposes, tells nothing
-        (node,) = SIMPLIFY.apply([node])
-        order = topological([node])
-    lines = _let_bound(node, order)
-    names = _line_names(lines)
-    texts = _texts(order, names, node)
-    width = max((len(names[item]) for item in lines), default=0)
-    result = texts[node][0]
-    if lines:
-        below = [f"    {names[item]:<{width}} = {texts[item][0]}" for item in lines]
-        result = "\n".join([result, "  where", *below])
-    return result
-
-
-def _let_bound(root: Node, order: Sequence[Node]) -> list[Node]:
-    """The nodes below ``root`` that get a line of their own."""
-    takers = users(order)
-    size: dict[Node, int] = {}
-    result: list[Node] = []
-    for node in order:
-        size[node] = 1 if not node.inputs else 0
-        if node.inputs:
-            inner = sum(size[source] for source in node.inputs)
-            size[node] = inner + (node.op.flops > 0 or node.op.name != "broadcast_to")
-        if node is root or not node.inputs:
-            continue
-        shared = len(takers[node]) > 1 and size[node] >= SHARED_SIZE
-        if node.name is not None or shared or size[node] > 12:
-            result.append(node)
-            size[node] = 1
-    return result
-
-
-def _line_names(lines: Sequence[Node]) -> dict[Node, str]:
-    names = Names(lines)
-    return {node: names[node] for node in lines}
-
-
-def _texts(
-    order: Sequence[Node], names: dict[Node, str], root: Node
-) -> dict[Node, tuple[str, int]]:
-    """The expression of every node, in which the nodes of ``names`` are not written out."""
-    texts: dict[Node, tuple[str, int]] = {}
-    for node in order:
-        arguments = [
-            (names[source], ATOM) if source in names else texts[source] for source in node.inputs
-        ]
-        if not node.inputs and node.name is not None:
-            texts[node] = node.name, ATOM
-        else:
-            texts[node] = node.op.format(node, arguments)
-    return texts
+    *lines, last = lines_of([node])
+    if not lines:
+        return plain(last.right)
+    width = max(len(line.left.name) for line in lines)
+    below = [f"    {line.left.name:<{width}} = {plain(line.right)}" for line in lines]
+    return "\n".join([plain(last.right), "  where", *below])
 
 
 def show(nodes: Node | Sequence[Node], file: Any = None) -> str:
@@ -91,16 +41,17 @@ def show(nodes: Node | Sequence[Node], file: Any = None) -> str:
     names = Names(order)
     hidden = {node for node in order if node.op.name in ("broadcast_to", "constant", "size")
               and node.name is None}  # fmt: skip
-    texts: dict[Node, tuple[str, int]] = {}
+    built: dict[Node, Expression] = {}
     rows = []
     for node in order:
         arguments = [
-            texts[source] if source in hidden else (names[source], ATOM) for source in node.inputs
+            built[source] if source in hidden else Symbol(names[source], rank=source.ndim)
+            for source in node.inputs
         ]
-        texts[node] = node.op.format(node, arguments)
+        built[node] = node.op.express(node, arguments)
         if node in hidden:
             continue
-        text = texts[node][0] if node.inputs else node.op.name
+        text = plain(built[node]) if node.inputs else node.op.name
         rows.append((names[node], str(node.type), text, str(node.origin or "")))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     text = "\n".join(

@@ -1,0 +1,165 @@
+"""From nodes to expressions, and which nodes get a line of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from staticgrad.graph.expression import Expression, Infix, Symbol, Transpose
+from staticgrad.graph.node import Node
+from staticgrad.graph.traverse import topological, users
+from staticgrad.ops.table import OPS
+from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.passes import fold_constants, simplify
+from staticgrad.show.names import PLAIN_NAMES, Names, describe, identifier, name_results, primal_of
+
+#: letters for parts that nobody has named
+LETTERS = "uvqacghkmprstz"
+JOINED = frozenset({"add", "multiply", "divide", "subtract", "negative"})
+#: words in a name which tell that it spells out a formula
+OPERATIONS = frozenset([*OPS, *PLAIN_NAMES.values(), "product", "plus", "minus", "over"])
+#: what is used more than once gets a line of its own from this weight on
+SHARED_WEIGHT = 4
+#: a derivative with respect to something that has a name
+DERIVATIVE_WEIGHT = 2
+#: and so does everything that has become longer than one reads at a glance
+LONGEST_WEIGHT = 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """``left = right``, which is what ``node`` computes."""
+
+    node: Node
+    left: Symbol
+    right: Expression
+
+
+def lines_of(roots: Sequence[Node]) -> list[Line]:
+    """What ``roots`` compute, a line for each of them and for what they share, inputs before users.
+
+    Gradients are tidied first: constants are folded, products by one and double transposes left out.
+    """
+    name_results(roots)
+    called = dict(zip(roots, roots, strict=True))
+    if any(node.adjoint_of is not None for node in topological(roots)):
+        graph = Graph((), tuple(roots))
+        for step in (fold_constants, simplify):
+            graph = step(graph)
+        # what is left of a root may have been there before, without its name
+        called = dict(zip(graph.outputs, roots, strict=True))
+    order, asked = topological(called), set(called)
+    chosen = _chosen(order, asked)
+    names = _Letters([node for node in order if node in chosen or not node.inputs])
+    built: dict[Node, Expression] = {}
+    known: dict[Expression, Symbol] = {}
+    lines = []
+    for node in order:
+        if not node.inputs and node.op.name in ("placeholder", "parameter"):
+            built[node] = left = symbol_of(node, names)
+            if node in asked:
+                lines.append(Line(node, left, left))
+            continue
+        right = node.op.express(node, [built[source] for source in node.inputs])
+        # what is computed twice is told once
+        built[node] = known.get(right, right)
+        if node not in chosen or (built[node] is not right and node not in asked):
+            continue
+        left = symbol_of(node, names)
+        if node in asked and called[node] is not node and left.variable is None and not node.name:
+            left = symbol_of(called[node], Names([called[node]]))
+        lines.append(Line(node, left, right))
+        if node not in asked or node.name is not None:
+            built[node] = known[right] = left
+    return lines
+
+
+def _chosen(order: Sequence[Node], roots: set[Node]) -> set[Node]:
+    """The nodes that get a line of their own."""
+    takers = users(order)
+    built: dict[Node, Expression] = {}
+    chosen: set[Node] = set()
+    for node in order:
+        expression = node.op.express(node, [built[source] for source in node.inputs])
+        built[node] = expression
+        if node in roots:
+            chosen.add(node)
+            continue
+        if not node.inputs or isinstance(expression, Symbol):
+            continue
+        while isinstance(expression, Transpose):
+            expression = expression.operand
+        weight = expression.weight
+        primal = primal_of(node) if node.role == "adjoint" else None
+        if (
+            node.name is not None
+            or (weight >= SHARED_WEIGHT and len(takers[node]) > 1)
+            or (weight >= DERIVATIVE_WEIGHT and primal is not None and primal.name is not None)
+            or _longest(expression) > LONGEST_WEIGHT
+        ):
+            chosen.add(node)
+            built[node] = Symbol(f"_{len(chosen)}", rank=node.ndim)
+    return chosen
+
+
+def _longest(expression: Expression) -> int:
+    """The weight of an expression; of a sum that of its longest term, since those are read one by
+    one."""
+    if isinstance(expression, Infix) and expression.operator in "+-":
+        return max(_longest(expression.left), _longest(expression.right))
+    return expression.weight
+
+
+class _Letters(Names):
+    """Names in which what would be called after several operations gets a letter instead."""
+
+    def __missing__(self, node: Node) -> str:
+        named = node.role == "adjoint" or node.name is not None or not node.inputs
+        first, *later = describe(node, self).split("_")
+        if named or (later and not OPERATIONS & {*later, *([first] if first in JOINED else [])}):
+            return super().__missing__(node)
+        self[node] = next((c for c in LETTERS if c not in self._taken), None) or self._unique("u")
+        self._taken.add(self[node])
+        return self[node]
+
+
+def expression_of(node: Node, names: Mapping[Node, str]) -> Expression:
+    """What ``node`` computes, in terms of the nodes that ``names`` has; these are not written out."""
+    built: dict[Node, Expression] = {}
+    stack = [node]
+    while stack:
+        item = stack[-1]
+        if item in built:
+            stack.pop()
+        elif item in names and item is not node:
+            built[item] = symbol_of(item, names)
+        elif missing := [source for source in item.inputs if source not in built]:
+            stack += missing
+        else:
+            built[item] = item.op.express(item, [built[source] for source in item.inputs])
+    return built[node]
+
+
+def symbol_of(node: Node, names: Mapping[Node, str]) -> Symbol:
+    """The name of a node; of a derivative also what it is the derivative of."""
+    name = names[node]
+    primal, output = primal_of(node), node.derivative_of
+    if node.name is not None or node.role != "adjoint" or primal is None:
+        return Symbol(name, node.name or "", rank=node.ndim)
+    scalar = output is not None and output is not node and (output.name or output.role)
+    return Symbol(
+        name,
+        variable=symbol_of(primal, _Described(names)),
+        output=symbol_of(output, _Described(names)) if output is not None and scalar else None,
+        rank=node.ndim,
+    )
+
+
+class _Described(dict[Node, str]):
+    """The names of nodes, those that nobody has named included."""
+
+    def __init__(self, names: Mapping[Node, str]) -> None:
+        super().__init__(names)
+
+    def __missing__(self, node: Node) -> str:
+        return identifier(node.name or describe(node, dict(self)))
