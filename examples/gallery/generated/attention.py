@@ -41,7 +41,7 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     sum_square_attended = f32(0.0)
     matmul_nt(q, k, q_k)
 
-    # scaled_q_k = q_k / 2.828427  [models.py:106]
+    # scaled_q_k = q_k / (2 * sqrt(2))  [models.py:106]
     # exponential = exp(scaled_q_k - max(scaled_q_k, axis=1))  [models.py:106]
     # weights = exponential / sum(exponential, axis=1)  [models.py:106]
     for i in range(16):
@@ -60,8 +60,8 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     matmul(weights, v, attended)  # weights @ v  [models.py:107]
 
     # ---- forward and backward ----------------------------------------------------------------
-    # d_attended = 0.015625 * attended  [adjoint of attended, models.py:108]
-    # sum_square_attended = sum(square(attended))  [models.py:108]
+    # d_attended = attended / 64  [adjoint of attended, models.py:108]
+    # sum_square_attended = sum(attended**2)  [models.py:108]
     for i in range(16):
         for j in range(8):
             d_attended[i, j] = f32(0.015625) * attended[i, j]
@@ -71,7 +71,7 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     # ---- backward ----------------------------------------------------------------------------
     matmul_nt(d_attended, v, d_weights)  # d_attended @ v.T  [adjoint of weights, models.py:107]
 
-    # d_q_k = weights * (d_weights - sum(d_weights * weights, axis=1)) / 2.828427
+    # d_q_k = weights * (d_weights - sum(d_weights * weights, axis=1)) / (2 * sqrt(2))
     #     [adjoint of q_k, models.py:106]
     for i in range(16):
         total = f32(0.0)

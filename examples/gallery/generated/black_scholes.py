@@ -37,42 +37,40 @@ def black_scholes(s, k, t, r, v, price, d_s, d_k, d_t, d_r, d_v):
     d_v = distinct(d_v)
 
     # ---- forward and backward ----------------------------------------------------------------
-    # r_plus_half_v_v = r + v * v * 0.5  [models.py:116]
+    # r_plus_half_v_v = r + v * v / 2  [models.py:116]
     # s_over_k = s / k  [models.py:116]
-    # exp_negative_product = exp(-(r * t))  [models.py:118]
+    # exp_negative_product = exp(-r * t)  [models.py:118]
     # k_exp_negative_product = k * exp_negative_product  [models.py:118]
     # sqrt_t = sqrt(t)  [models.py:115]
     # deviation = v * sqrt_t  [models.py:115]
     # d1 = (log(s_over_k) + r_plus_half_v_v * t) / deviation  [models.py:116]
     # d2 = d1 - deviation  [models.py:117]
-    # scaled_d2 = d2 / 1.4142135623730951  [models.py:125]
-    # d_d2 = (-0.5) * k_exp_negative_product * (1.1283791670955126 * exp(-square(scaled_d2))) /
-    #     1.4142135623730951  [adjoint of d2, models.py:125]
-    # one_plus_erf_scaled_d2 = 1.0 + erf(scaled_d2)  [models.py:125]
-    # d_k_exp_negative_product = (-0.5) * one_plus_erf_scaled_d2
+    # scaled_d2 = d2 / sqrt(2)  [models.py:125]
+    # d_d2 = -k_exp_negative_product * exp(-scaled_d2**2) / sqrt(2 * pi)
+    #     [adjoint of d2, models.py:125]
+    # one_plus_erf_scaled_d2 = 1 + erf(scaled_d2)  [models.py:125]
+    # d_k_exp_negative_product = -one_plus_erf_scaled_d2 / 2
     #     [adjoint of k_exp_negative_product, models.py:118]
     # d_negative_r_t = d_k_exp_negative_product * k * exp_negative_product
     #     [adjoint of negative_r_t, models.py:118]
-    # scaled_d1 = d1 / 1.4142135623730951  [models.py:125]
-    # d_d1 = d_d2 + s * 0.5 * (1.1283791670955126 * exp(-square(scaled_d1))) / 1.4142135623730951
-    #     [adjoint of d1, models.py:125]
-    # d_deviation = -d_d2 - d_d1 * (d1 / deviation)  [adjoint of deviation, models.py:116]
+    # scaled_d1 = d1 / sqrt(2)  [models.py:125]
+    # d_d1 = d_d2 + s * exp(-scaled_d1**2) / sqrt(2 * pi)  [adjoint of d1, models.py:125]
+    # d_deviation = -d_d2 - d_d1 * d1 / deviation  [adjoint of deviation, models.py:116]
     # d_addition = d_d1 / deviation  [adjoint of addition, models.py:116]
     # d_r_plus_half_v_v = d_addition * t  [adjoint of r_plus_half_v_v, models.py:116]
-    # half_d_r_plus_half_v_v_v = d_r_plus_half_v_v * 0.5 * v
-    #     [for the adjoint of v_v, models.py:116]
+    # half_d_r_plus_half_v_v_v = d_r_plus_half_v_v * v / 2  [for the adjoint of v_v, models.py:116]
     # d_v = d_deviation * sqrt_t + half_d_r_plus_half_v_v_v + half_d_r_plus_half_v_v_v
     #     [adjoint of v, models.py:116]
     # d_r = d_r_plus_half_v_v - d_negative_r_t * t  [adjoint of r, models.py:116]
-    # d_t = d_deviation * v / (2.0 * sqrt_t) - d_negative_r_t * r + d_addition * r_plus_half_v_v
+    # d_t = d_deviation * v / (2 * sqrt_t) - d_negative_r_t * r + d_addition * r_plus_half_v_v
     #     [adjoint of t, models.py:116]
     # d_s_over_k = d_addition / s_over_k  [adjoint of s_over_k, models.py:116]
-    # d_k = d_k_exp_negative_product * exp_negative_product - d_s_over_k * (s_over_k / k)
+    # d_k = d_k_exp_negative_product * exp_negative_product - d_s_over_k * s_over_k / k
     #     [adjoint of k, models.py:116]
-    # half_one_plus_erf_scaled_d1 = 0.5 * (1.0 + erf(scaled_d1))  [models.py:125]
+    # half_one_plus_erf_scaled_d1 = (1 + erf(scaled_d1)) / 2  [models.py:125]
     # d_s = half_one_plus_erf_scaled_d1 + d_s_over_k / k  [adjoint of s, models.py:116]
-    # price = s * half_one_plus_erf_scaled_d1 - k_exp_negative_product * (0.5 *
-    #     one_plus_erf_scaled_d2)  [models.py:118]
+    # price = s * half_one_plus_erf_scaled_d1 - k_exp_negative_product * one_plus_erf_scaled_d2 / 2
+    #     [models.py:118]
     for i in range(n):
         r_plus_half_v_v = r[i] + v[i] * v[i] * 0.5
         s_over_k = s[i] / k[i]

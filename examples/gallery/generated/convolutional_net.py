@@ -97,14 +97,14 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     convolve(images, conv_weight, convolution_images, scratch, (1, 1), (1, 1), (1, 1))
 
     # conv = convolution_images_2 + conv_bias  [models.py:65]
-    # maximum_conv = maximum(conv, 0.0)  [models.py:65]
+    # maximum_conv = maximum(conv, 0)  [models.py:65]
     for i in range(8):
         for j in range(4):
             for k in range(64):
                 conv = convolution_images_2[i, j, k] + conv_bias[j]
                 maximum_conv[i, j, k] = maximum(conv, f32(0.0))
 
-    # features = max_pool2d(maximum_conv_2, 2)  [models.py:65]
+    # features = max_pool2d(maximum_conv_2, kernel_size=2)  [models.py:65]
     max_pool(maximum_conv_2, features, (2, 2), (2, 2), (0, 0), (1, 1))
 
     # features_2_fc_weight = features_2 @ fc_weight.T  [models.py:66]
@@ -116,7 +116,7 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     # exponential = exp(fc - max_fc)  [models.py:74]
     # sum_exponential = sum(exponential, axis=1)  [models.py:74]
     # total = sum(log(sum_exponential) + max_fc - fc[arange(8), labels])  [models.py:74]
-    # d_fc = (exponential / sum_exponential - float32(labels == arange(10))) * 0.125
+    # d_fc = (exponential / sum_exponential - float32(labels == arange(10))) / 8
     #     [adjoint of fc, models.py:74]
     # d_fc_bias = sum(d_fc, axis=0)  [adjoint of fc_bias, models.py:66]
     total = f32(0.0)
@@ -140,13 +140,13 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     # ---- backward ----------------------------------------------------------------------------
     matmul(d_fc, fc_weight, d_features_2)  # d_fc @ fc_weight  [adjoint of features_2, models.py:66]
 
-    # d_maximum_conv = max_pool_spread(maximum_conv_2, features, d_features, 2)
+    # d_maximum_conv = max_pool_spread(maximum_conv_2, features, d_features, kernel_size=2)
     #     [adjoint of maximum_conv, models.py:65]
     max_pool_spread(
         maximum_conv_2, features, d_features, d_maximum_conv, (2, 2), (2, 2), (0, 0), (1, 1)
     )
 
-    # d_conv = where(maximum_conv > 0.0, d_maximum_conv_2, 0.0)  [adjoint of conv, models.py:65]
+    # d_conv = where(maximum_conv > 0, d_maximum_conv_2, 0)  [adjoint of conv, models.py:65]
     # sum_d_conv = sum(d_conv, axis=2)  [for the adjoint of conv_bias, models.py:65]
     for i in range(8):
         for j in range(4):

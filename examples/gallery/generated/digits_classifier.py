@@ -47,11 +47,11 @@ def update(
     step_size,
     v_correction,
 ):
-    # v = beta2_f32 * exp_avg_sq + one_minus_beta2 * square(gradient)  [models.py:174]
+    # v = beta2_f32 * exp_avg_sq + one_minus_beta2 * gradient**2  [models.py:174]
     # exp_avg_sq = v  [models.py:174]
     # m = exp_avg + one_minus_beta1 * (gradient - exp_avg)  [models.py:174]
     # exp_avg = m  [models.py:174]
-    # parameter = parameter - step_size * (m / (sqrt(v) / v_correction + 1e-08))  [models.py:174]
+    # parameter = parameter - step_size * m / (sqrt(v) / v_correction + 1e-8)  [models.py:174]
     for i in range(parameter.size):
         v = beta2_f32 * exp_avg_sq[i] + one_minus_beta2 * (gradient[i] * gradient[i])
         exp_avg_sq[i] = v
@@ -115,7 +115,7 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     matmul_nt(images, linear0_weight, images_linear0_weight)
 
     # linear0 = images_linear0_weight + linear0_bias  [models.py:51]
-    # relu1 = maximum(linear0, 0.0)  [models.py:51]
+    # relu1 = maximum(linear0, 0)  [models.py:51]
     for i in range(batch):
         for j in range(32):
             linear0 = images_linear0_weight[i, j] + linear0_bias[j]
@@ -131,7 +131,7 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     # sum_exponential = sum(exponential, axis=1)  [models.py:52]
     # total = sum(log(sum_exponential) + max_linear2 - linear2[arange(batch), labels])
     #     [models.py:52]
-    # d_linear2 = (exponential / sum_exponential - float32(labels == arange(10))) * one_over_batch
+    # d_linear2 = one_over_batch * (exponential / sum_exponential - float32(labels == arange(10)))
     #     [adjoint of linear2, models.py:52]
     # d_linear2_bias = sum(d_linear2, axis=0)  [adjoint of linear2_bias, models.py:51]
     total = f32(0.0)
@@ -158,7 +158,7 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     # d_relu1 = d_linear2 @ linear2_weight  [adjoint of relu1, models.py:51]
     matmul(d_linear2, linear2_weight, d_relu1)
 
-    # d_linear0 = where(relu1 > 0.0, d_relu1, 0.0)  [adjoint of linear0, models.py:51]
+    # d_linear0 = where(relu1 > 0, d_relu1, 0)  [adjoint of linear0, models.py:51]
     # d_linear0_bias = sum(d_linear0, axis=0)  [adjoint of linear0_bias, models.py:51]
     for i in range(32):
         d_linear0_bias[i] = f32(0.0)

@@ -34,11 +34,11 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
     scaled_part_theta = theta[0] / 5.0  # [models.py:136]
 
     # residual = (constant - (theta[:1] + tau * theta[2:])) / constant_2  [models.py:135]
-    # scaled_residual = (-0.5) * residual  [for the adjoint of residual_residual, models.py:137]
+    # scaled_residual = -residual / 2  [for the adjoint of residual_residual, models.py:137]
     # d_difference_addition = (scaled_residual + scaled_residual) / constant_2
     #     [adjoint of difference_addition, models.py:135]
     # sum_negative = sum(-d_difference_addition)  [for the adjoint of part_theta, models.py:135]
-    # sum_negative_product = sum(-(d_difference_addition * theta[2:]))
+    # sum_negative_product = sum(-d_difference_addition * theta[2:])
     #     [for the adjoint of tau, models.py:135]
     # total_2 = sum(residual * residual)  [models.py:137]
     # total = sum(theta[2:] * theta[2:])  [models.py:136]
@@ -62,9 +62,9 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
     log_density[()] = prior - 0.5 * total_2  # [models.py:137]
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_theta = embed(1.0 + (sum_negative_product + (-1.0) / (1.0 + square_scaled_tau) * (2.0 *
-    #     scaled_tau) / 5.0) * tau at [1:2]) + embed(scaled_part_theta_2 - d_difference_addition *
-    #     tau + scaled_part_theta_2 at [2:]) + embed(sum_negative - scaled_part_theta / 5.0 at [:1])
+    # d_theta = embed(1 + tau * (sum_negative_product - 2 * scaled_tau / (5 * (1 +
+    #     square_scaled_tau))) at [1:2]) + embed(scaled_part_theta_2 - d_difference_addition * tau +
+    #     scaled_part_theta_2 at [2:]) + embed(sum_negative - scaled_part_theta / 5 at [:1])
     #     [adjoint of theta, models.py:133]
     for i in range(short(10)):
         embed_addition = (

@@ -72,8 +72,8 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # ---- forward and backward ----------------------------------------------------------------
     # linear0 = u_linear0_weight + linear0_bias  [models.py:154]
     # tanh1 = tanh(linear0)  [models.py:154]
-    # twice_tanh1 = 2.0 * tanh1  [for the adjoint of square_tanh1, models.py:154]
-    # one_minus_square_tanh1 = 1.0 - square(tanh1)  [for the adjoint of tanh1, models.py:154]
+    # twice_tanh1 = 2 * tanh1  [for the adjoint of square_tanh1, models.py:154]
+    # one_minus_square_tanh1 = 1 - tanh1**2  [for the adjoint of tanh1, models.py:154]
     # d_linear0 = linear2_weight * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
     for i in range(64):
         for j in range(8):
@@ -93,7 +93,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # d_one_minus_square_tanh1 = d_d_linear0 * linear2_weight
     #     [adjoint of one_minus_square_tanh1, models.py:154]
     # product = d_one_minus_square_tanh1 * twice_tanh1  [for the adjoint of tanh1, models.py:154]
-    # d_linear0_2 = -(product * one_minus_square_tanh1)  [adjoint of linear0, models.py:154]
+    # d_linear0_2 = -product * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
     for i in range(64):
         for j in range(8):
             d_one_minus_square_tanh1[i, j] = d_d_linear0[i, j] * linear2_weight[0, j]
@@ -105,9 +105,9 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
 
     # ---- forward and backward ----------------------------------------------------------------
     # residual = d_u[:, 1:] - 0.1 * d_u_2[:, :1]  [models.py:157]
-    # sum_square_residual = sum(square(residual))  [models.py:158]
-    # d_d_u_2 = embed(0.03125 * residual at [:, 1:])  [adjoint of d_u, models.py:154]
-    # d_d_u = embed((-0.03125) * residual * 0.1 at [:, :1])  [adjoint of d_u_2, models.py:154]
+    # sum_square_residual = sum(residual**2)  [models.py:158]
+    # d_d_u_2 = embed(residual / 32 at [:, 1:])  [adjoint of d_u, models.py:154]
+    # d_d_u = embed(-0.003125 * residual at [:, :1])  [adjoint of d_u_2, models.py:154]
     sum_square_residual = f32(0.0)
     for i in range(64):
         residual = d_u[i, 1] - f32(0.1) * d_u_2[i, 0]
@@ -135,7 +135,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # d_d_tanh1 = d_d_linear0_2 * one_minus_square_tanh1
     #     [adjoint of negative_product_twice_tanh1, models.py:154]
     # d_d_square_tanh1 = d_d_tanh1 * twice_tanh1  [adjoint of negative_product, models.py:154]
-    # d_d_d_linear0 = -(d_d_square_tanh1 * linear2_weight)  [adjoint of d_d_linear0, models.py:154]
+    # d_d_d_linear0 = -d_d_square_tanh1 * linear2_weight  [adjoint of d_d_linear0, models.py:154]
     for i in range(64):
         for j in range(8):
             d_d_tanh1 = d_d_linear0_2[i, j] * one_minus_square_tanh1[i, j]
@@ -154,9 +154,8 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
 
     # d_linear2_weight = sum(d_d_linear0_3 * one_minus_square_tanh1 - d_d_square_tanh1 *
     #     d_d_linear0, axis=0)  [adjoint of linear2_weight, models.py:154]
-    # d_tanh1 = d_d_linear0_2 * product * twice_tanh1 + (-2.0) * (d_d_tanh1 *
-    #     d_one_minus_square_tanh1) - d_d_linear0_3 * linear2_weight * twice_tanh1
-    #     [adjoint of tanh1, models.py:154]
+    # d_tanh1 = d_d_linear0_2 * product * twice_tanh1 - 2 * d_d_tanh1 * d_one_minus_square_tanh1
+    #     - d_d_linear0_3 * linear2_weight * twice_tanh1  [adjoint of tanh1, models.py:154]
     # d_linear0_3 = d_tanh1 * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
     # d_linear0_bias = sum(d_linear0_3, axis=0)  [adjoint of linear0_bias, models.py:154]
     for i in range(8):

@@ -31,10 +31,9 @@ def linear_regression(x, y, parameters, workspace, loss):
 
     # prediction = sum(x * w, axis=1) + b  [models.py:19]
     # prediction_minus_y = prediction - y  [models.py:20]
-    # d_prediction = one_over_batch * (2.0 * prediction_minus_y)
-    #     [adjoint of prediction, models.py:20]
+    # d_prediction = 2 * one_over_batch * prediction_minus_y  [adjoint of prediction, models.py:20]
     # d_b = sum(d_prediction)  [adjoint of b, models.py:19]
-    # total_2 = sum(square(prediction_minus_y))  [models.py:20]
+    # total_2 = sum(prediction_minus_y**2)  [models.py:20]
     # d_w = sum(x * d_prediction, axis=0)  [adjoint of w, models.py:19]
     total_2 = d_b = f32(0.0)
     for i in range(3):

@@ -52,12 +52,12 @@ def update(
     step_size,
     v_correction,
 ):
-    # v = beta2_f32 * exp_avg_sq + one_minus_beta2 * square(gradient)  [models.py:174]
+    # v = beta2_f32 * exp_avg_sq + one_minus_beta2 * gradient**2  [models.py:174]
     # exp_avg_sq = v  [models.py:174]
     # m = exp_avg + one_minus_beta1 * (gradient - exp_avg)  [models.py:174]
     # exp_avg = m  [models.py:174]
-    # parameter = parameter * one_minus_scaled_lr - step_size * (m / (sqrt(v) / v_correction +
-    #     1e-08))  [models.py:174]
+    # parameter = parameter * one_minus_scaled_lr - step_size * m / (sqrt(v) / v_correction + 1e-8)
+    #     [models.py:174]
     for i in range(parameter.size):
         v = beta2_f32 * exp_avg_sq[i] + one_minus_beta2 * (gradient[i] * gradient[i])
         exp_avg_sq[i] = v
@@ -115,9 +115,9 @@ def residual_block(x, y, parameters, workspace, loss):
     d_fc1 = view(workspace, 14464, (32, 16), f32)
 
     # ---- forward -----------------------------------------------------------------------------
-    # x_minus_scaled_sum_x = x - sum(x, axis=1) * 0.0625  [models.py:88]
-    # product = x_minus_scaled_sum_x * rsqrt(sum(square(x_minus_scaled_sum_x), axis=1) * 0.0625
-    #     + 1e-05)  [models.py:88]
+    # x_minus_scaled_sum_x = x - sum(x, axis=1) / 16  [models.py:88]
+    # product = x_minus_scaled_sum_x * rsqrt(sum(x_minus_scaled_sum_x**2, axis=1) / 16 + 1e-5)
+    #     [models.py:88]
     # norm = product * norm_weight + norm_bias  [models.py:88]
     for i in range(32):
         sum_x = f32(0.0)
@@ -135,7 +135,7 @@ def residual_block(x, y, parameters, workspace, loss):
     matmul_nt(norm, fc1_weight, norm_fc1_weight)  # norm @ fc1_weight.T  [models.py:88]
 
     # fc1 = norm_fc1_weight + fc1_bias  [models.py:88]
-    # half_erfc_product = 0.5 * erfc((-0.70710677) * fc1)  [models.py:88]
+    # half_erfc_product = erfc(-fc1 / sqrt(2)) / 2  [models.py:88]
     # hidden = half_erfc_product * fc1  [models.py:88]
     for i in range(32):
         for j in range(16):
@@ -148,9 +148,9 @@ def residual_block(x, y, parameters, workspace, loss):
     # ---- forward and backward ----------------------------------------------------------------
     # fc2 = hidden_fc2_weight + fc2_bias  [models.py:89]
     # x_plus_fc2_minus_y = x + fc2 - y  [models.py:97]
-    # d_fc2 = 0.00390625 * x_plus_fc2_minus_y  [adjoint of fc2, models.py:97]
+    # d_fc2 = x_plus_fc2_minus_y / 256  [adjoint of fc2, models.py:97]
     # d_fc2_bias = sum(d_fc2, axis=0)  [adjoint of fc2_bias, models.py:89]
-    # total_2 = sum(square(x_plus_fc2_minus_y))  [models.py:97]
+    # total_2 = sum(x_plus_fc2_minus_y**2)  [models.py:97]
     total_2 = f32(0.0)
     for i in range(16):
         d_fc2_bias[i] = f32(0.0)
@@ -166,7 +166,7 @@ def residual_block(x, y, parameters, workspace, loss):
     # ---- backward ----------------------------------------------------------------------------
     matmul(d_fc2, fc2_weight, d_hidden)  # d_fc2 @ fc2_weight  [adjoint of hidden, models.py:89]
 
-    # d_fc1 = d_hidden * (half_erfc_product + 0.3989423 * exp((-0.5) * square(fc1)) * fc1)
+    # d_fc1 = d_hidden * (half_erfc_product + fc1 * exp(-fc1**2 / 2) / sqrt(2 * pi))
     #     [adjoint of fc1, models.py:88]
     # d_fc1_bias = sum(d_fc1, axis=0)  [adjoint of fc1_bias, models.py:88]
     for i in range(16):

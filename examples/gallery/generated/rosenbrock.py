@@ -21,10 +21,9 @@ def rosenbrock(x, value, d_x):
     d_x = distinct(d_x)
 
     # ---- forward -----------------------------------------------------------------------------
-    # one_minus_part_x = 1.0 - x[:n - 1]  [models.py:144]
-    # part_x_minus_square_part_x = x[1:] - square(x[:n - 1])  [models.py:144]
-    # value = sum(100.0 * square(part_x_minus_square_part_x) + square(one_minus_part_x))
-    #     [models.py:145]
+    # one_minus_part_x = 1 - x[:n - 1]  [models.py:144]
+    # part_x_minus_square_part_x = x[1:] - x[:n - 1] ** 2  [models.py:144]
+    # value = sum(100 * part_x_minus_square_part_x**2 + one_minus_part_x**2)  [models.py:145]
     total = 0.0
     for i in range(n - 1):
         one_minus_part_x = 1.0 - x[i]
@@ -37,8 +36,8 @@ def rosenbrock(x, value, d_x):
     value[()] = total  # [models.py:145]
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_x = embed((-2.0) * one_minus_part_x at [:n - 1]) + embed((-100.0) * product * (2.0 *
-    #     x[:n - 1]) at [:n - 1]) + embed(100.0 * product at [1:])  [adjoint of x, models.py:144]
+    # d_x = embed(-2 * one_minus_part_x at [:n - 1]) + embed(-200 * product * x[:n - 1] at [:n -
+    #     1]) + embed(100 * product at [1:])  [adjoint of x, models.py:144]
     for i in range(n):
         d_x[i] = (
             (-2.0 * (1.0 - x[i]) if 0 <= i < n - 1 else 0.0)

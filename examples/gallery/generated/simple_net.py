@@ -47,14 +47,14 @@ def simple_net(x, y, parameters, workspace, loss):
 
     # ---- forward and backward ----------------------------------------------------------------
     # fc1 = x_fc1_weight + fc1_bias  [models.py:33]
-    # hidden = maximum(fc1, 0.0)  [models.py:33]
+    # hidden = maximum(fc1, 0)  [models.py:33]
     # fc2 = sum(hidden * fc2_weight, axis=1) + fc2_bias  [models.py:34]
     # fc2_minus_y = fc2 - y  [models.py:42]
     # d_fc2 = 0.2 * fc2_minus_y  [adjoint of fc2, models.py:42]
     # d_fc2_bias = sum(d_fc2, axis=0)  [adjoint of fc2_bias, models.py:34]
-    # sum_square_fc2_minus_y = sum(square(fc2_minus_y))  [models.py:42]
+    # sum_square_fc2_minus_y = sum(fc2_minus_y**2)  [models.py:42]
     # d_fc2_weight = sum(hidden * d_fc2, axis=0)  [adjoint of fc2_weight, models.py:34]
-    # d_fc1 = where(hidden > 0.0, d_fc2 * fc2_weight, 0.0)  [adjoint of fc1, models.py:33]
+    # d_fc1 = where(hidden > 0, d_fc2 * fc2_weight, 0)  [adjoint of fc1, models.py:33]
     # d_fc1_bias = sum(d_fc1, axis=0)  [adjoint of fc1_bias, models.py:33]
     sum_square_fc2_minus_y = d_fc2_bias = f32(0.0)
     for i in range(short(10)):
