@@ -8,6 +8,7 @@ from staticgrad.graph.origin import name_scope
 from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
 from staticgrad.random import manual_seed
+from staticgrad.runtime.debug import DebugFunction, NonFiniteError
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
 from staticgrad.runtime.threads import get_num_threads, set_num_threads
@@ -18,9 +19,11 @@ from staticgrad.version import __version__
 
 __all__ = [
     "CompiledFunction",
+    "DebugFunction",
     "GraphError",
     "GraphTypeError",
     "Node",
+    "NonFiniteError",
     "Parameter",
     "TrainStep",
     "__version__",

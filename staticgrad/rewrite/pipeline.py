@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from staticgrad.graph.node import Node
@@ -24,9 +24,11 @@ from staticgrad.rewrite.passes import (
 from staticgrad.rewrite.planes import join_planes
 from staticgrad.rewrite.rules import FIRED
 
+Pass = Callable[[Graph], Graph]
+
 #: Dead code needs no pass of its own: a graph is walked from its roots, and what nothing leads to
 #: is not there.
-GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
+STABLE_PASSES: tuple[Pass, ...] = (
     number_draws,
     drop_stop_gradients,  # derivation is over
     merge_common_subexpressions,
@@ -34,6 +36,10 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     simplify,
     merge_common_subexpressions,  # so that rules see equal operands as one node
     stabilise,  # on softmax(z) and the like, before they are written out
+)
+#: what comes after leaves the numbers as they are, but for rounding
+GRAPH_PASSES: tuple[Pass, ...] = (
+    *STABLE_PASSES,
     expand_composites,
     drop_stop_gradients,
     fold_constants,
@@ -55,15 +61,17 @@ class PassReport:
     nodes: int
 
 
-def rewrite(graph: Graph, report: list[PassReport] | None = None) -> Graph:
-    """Run all graph passes.
+def rewrite(
+    graph: Graph, report: list[PassReport] | None = None, passes: Sequence[Pass] = GRAPH_PASSES
+) -> Graph:
+    """Run graph passes, all of them unless told.
 
     ``STATICGRAD_VERIFY=1`` checks the graph after each, ``STATICGRAD_SHOW=<pass>`` prints it after
     that pass.
     """
     checking = os.environ.get("STATICGRAD_VERIFY", "") not in ("", "0")
     shown = os.environ.get("STATICGRAD_SHOW", "")
-    for step in GRAPH_PASSES:
+    for step in passes:
         fired: Counter[str] = Counter()
         token = FIRED.set(fired)
         try:

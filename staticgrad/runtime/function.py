@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numba import types
@@ -17,23 +17,25 @@ from staticgrad.codegen.module import Generated
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.codegen.reserved import function_name
 from staticgrad.graph.dims import concrete, format_dim
-from staticgrad.graph.leaves import Parameter, sizes_from
+from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime import cache, threads
-from staticgrad.runtime.calling import Output, aligned_bytes, short_way
+from staticgrad.runtime.calling import aligned_bytes, short_way
+from staticgrad.runtime.debug import DebugFunction, Level, debug_level
 from staticgrad.runtime.declared import (
     check_complete,
     checked_inputs,
     checked_outputs,
     checked_updates,
 )
+from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import evaluate
 
 
-class CompiledFunction:
+class CompiledFunction(GraphFunction):
     """A graph compiled for any sizes of its named dimensions.
 
     Calling it takes an array for each input, in the order of the declaration, and returns the
@@ -52,14 +54,12 @@ class CompiledFunction:
     def __init__(
         self, graph: Graph, single: bool | None, generated: Generated, loaded: cache.Loaded
     ) -> None:
-        self._graph = graph
-        self._single = single
+        super().__init__(graph, single, generated.name)
         self._generated = generated
         self._entry = loaded.dispatcher
         self.path: Path = Path(loaded.path)
         self.from_cache: bool = loaded.from_cache
         self.compile_seconds: float = loaded.seconds
-        self.name = generated.name
         program = generated.program
         self._tables: list[np.ndarray] = []
         if program.parameters:
@@ -76,9 +76,6 @@ class CompiledFunction:
         self.fixed = list(self._tables)
         if self._has_workspace:
             self.fixed.append(aligned_bytes(0))
-        self._scalars = {k: as_scalar(n) for k, n in enumerate(graph.inputs) if not n.shape}
-        self._outputs = [Output(buffer.dtype, tuple(buffer.shape)) for buffer in program.outputs]
-        self._sized = any(not isinstance(dim, int) for o in self._outputs for dim in o.shape)
         self._bind()
         if program.uses_threads:
             threads.prepare()
@@ -115,39 +112,16 @@ class CompiledFunction:
             status = self._entry(*arguments, *self.fixed, *results)
         if status:
             self._recover(status, arguments, results)
-        if self._single is None:
-            return None
-        if self._single:
-            result = results[0]
-            return result if result.ndim or out is not None else result[()]
-        if out is not None:
-            return results
-        return [result if result.ndim else result[()] for result in results]
+        return self.returned(results, out)
 
-    def with_scalars(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Python numbers for scalar placeholders, as arrays without axes."""
-        if len(arguments) != len(self._graph.inputs):
-            self.prepare(arguments)
-        return tuple(
-            self._scalars[position](value) if position in self._scalars else value
-            for position, value in enumerate(arguments)
-        )
+    def _output_names(self) -> list[str]:
+        return [buffer.name for buffer in self._generated.program.outputs]
 
     @cached_property
     def address(self) -> int:
         """Where the machine code lies, for compiled code that calls it."""
         (result,) = self._entry.overloads.values()
         return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-
-    @property
-    def output_types(self) -> list[tuple[np.dtype, int]]:
-        """The dtype and the rank of each output."""
-        return [(output.dtype, len(output.shape)) for output in self._outputs]
-
-    def results(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """New arrays for the outputs of a call."""
-        sizes = self.sizes(arguments) if self._sized else {}
-        return [np.empty(concrete(o.shape, sizes), o.dtype) for o in self._outputs]
 
     def reserve(self, sizes: Mapping[Any, int]) -> None:
         """Make the workspace large enough for these sizes of the named dimensions."""
@@ -157,81 +131,6 @@ class CompiledFunction:
             if self.fixed[-1].size < needed:
                 self.fixed[-1] = aligned_bytes(needed)
                 self._bind()
-
-    def _given(self, out: Any, arguments: tuple[Any, ...]) -> list[np.ndarray]:
-        arrays = [out] if self._single else list(out)
-        if len(arrays) != len(self._outputs):
-            raise TypeError(
-                f"{self.name} has {len(self._outputs)} outputs, out= holds {len(arrays)} arrays"
-            )
-        sizes = self.sizes(arguments)
-        for array, output, buffer in zip(
-            arrays, self._outputs, self._generated.program.outputs, strict=True
-        ):
-            dtype, expected = output.dtype, concrete(output.shape, sizes)
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != expected:
-                described = (
-                    f"{array.dtype}{array.shape}"
-                    if isinstance(array, np.ndarray)
-                    else type(array).__name__
-                )
-                raise ValueError(
-                    f"{self.name}: out for {buffer.name} must be {dtype}{expected}, "
-                    f"got {described}"
-                )
-            if not array.flags.c_contiguous or not array.flags.writeable:
-                raise ValueError(
-                    f"{self.name}: out for {buffer.name} must be C-contiguous and writeable"
-                )
-            for other in [*arguments, *self._parameter_arrays()]:
-                if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
-                    raise ValueError(
-                        f"{self.name}: out for {buffer.name} shares memory with an input or a "
-                        "parameter"
-                    )
-        return arrays
-
-    def _parameter_arrays(self) -> list[np.ndarray]:
-        return [buffer.node.value for buffer in self._generated.program.parameters]  # type: ignore
-
-    def prepare(self, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
-        """Arguments that the compiled code cannot take as they are: copied where that is harmless,
-        refused with what was expected where it is not."""
-        inputs = self._graph.inputs
-        if len(arguments) != len(inputs):
-            expected = ", ".join(f"{node.name}: {node.type}" for node in inputs)
-            raise TypeError(
-                f"{self.name} takes {len(inputs)} arguments ({expected}), got {len(arguments)}"
-            )
-        prepared = []
-        for node, value in zip(inputs, arguments, strict=True):
-            if not isinstance(value, np.ndarray):
-                raise TypeError(
-                    f"{node.name} was declared as {node.type}; got {type(value).__name__}, not a "
-                    f"NumPy array: use np.asarray({node.name}, dtype={str(node.dtype)!r})"
-                )
-            if value.dtype != node.dtype:
-                raise TypeError(
-                    f"{node.name} was declared as {node.type}; got an array of {value.dtype}: "
-                    f"use {node.name}.astype({str(node.dtype)!r})"
-                )
-            if value.ndim != node.ndim:
-                raise ValueError(
-                    f"{node.name} was declared as {node.type} and has {node.ndim} axes; got an "
-                    f"array of shape {value.shape}, with {value.ndim}"
-                )
-            # np.require keeps what already fits; strided or misaligned memory is copied
-            array = np.require(value, requirements=["C", "A"])
-            prepared.append(array if type(array) is np.ndarray else array.view(np.ndarray))
-        return tuple(prepared)
-
-    def sizes(self, arguments: Sequence[Any]) -> dict[Any, int]:
-        """The sizes of the named dimensions; ValueError where a shape does not fit."""
-        if len(arguments) != len(self._graph.inputs) or not all(
-            isinstance(value, np.ndarray) for value in arguments
-        ):
-            arguments = self.prepare(tuple(arguments))
-        return sizes_from(self._graph.inputs, [value.shape for value in arguments])
 
     def _recover(
         self, status: int, arguments: Sequence[np.ndarray], results: list[np.ndarray]
@@ -266,13 +165,10 @@ class CompiledFunction:
         name = sources[0].name if sources else self._generated.program.names.get(
             bounds.index_node, "an index"
         )  # fmt: skip
-        position = ", ".join(str(int(item)) for item in wrong)
-        origin = bounds.used_by.origin
-        line = f"\n  used at {origin.file}:{origin.line}\n    {origin.text}" if origin else ""
-        return IndexError(
-            f"{self.name}: {name}[{position}] is {indices[tuple(wrong)]}, out of range: "
-            f"expected {low} <= {name} < {extent}{line}"
-        )
+        return out_of_range(
+            self.name, str(name), wrong, indices[tuple(wrong)], extent, bounds.strict,
+            bounds.used_by.origin,
+        )  # fmt: skip
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -312,30 +208,32 @@ class CompiledFunction:
         return f"<compiled {self.name}({inputs}), {self.path}>"
 
 
-def as_scalar(node: Node) -> Callable[[Any], Any]:
-    """Makes arrays of numbers for a placeholder without axes; leaves anything else as it is."""
-    dtype = node.dtype
-    double = dtype == np.float64
-
-    def convert(value: Any) -> Any:
-        if double and type(value) is float:
-            return np.array(value)
-        if not isinstance(value, (bool, int, float, np.generic)):
-            return value
-        array = np.asarray(value)
-        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
-            raise TypeError(f"{node.name} was declared as {node.type}; got {value!r}")
-        return array.astype(dtype)
-
-    return convert
-
-
+@overload
 def compile(
     inputs: Node | Sequence[Node],
     outputs: Node | Sequence[Node] | None = None,
     updates: Mapping[Parameter, Any] | None = None,
     name: str | None = None,
-) -> CompiledFunction:
+    *,
+    debug: Literal[False] | None = None,
+) -> CompiledFunction: ...
+@overload
+def compile(
+    inputs: Node | Sequence[Node],
+    outputs: Node | Sequence[Node] | None = None,
+    updates: Mapping[Parameter, Any] | None = None,
+    name: str | None = None,
+    *,
+    debug: bool | Level | None,
+) -> CompiledFunction | DebugFunction: ...
+def compile(
+    inputs: Node | Sequence[Node],
+    outputs: Node | Sequence[Node] | None = None,
+    updates: Mapping[Parameter, Any] | None = None,
+    name: str | None = None,
+    *,
+    debug: bool | Level | None = None,
+) -> Any:
     """Compile a graph into one function: forward, backward and updates together.
 
     Args:
@@ -345,12 +243,17 @@ def compile(
             the old ones. Running statistics and counts of random numbers that the outputs bring
             along are stored too.
         name: of the generated function; without one, the variable that the result is assigned to.
+        debug: True for a function that runs op by op and says where NaN, inf and indices out of
+            range come from; "nan" or "all" for what else to report, see ``DebugFunction``. The
+            environment variable ``STATICGRAD_DEBUG`` (1, nan, all) sets it where it is not given.
 
     Raises:
         GraphError: if a placeholder is missing among the inputs or occurs twice, or an update does
             not fit its parameter.
         GraphTypeError: for anything that is not a node, and for an update of another dtype.
+        ValueError: for a ``debug`` that means nothing.
     """
+    level = debug_level(debug)
     origin = user_origin()
     single = None if outputs is None else isinstance(outputs, Node)
     roots = [] if outputs is None else [outputs] if isinstance(outputs, Node) else list(outputs)
@@ -366,7 +269,14 @@ def compile(
     )
     check_complete(graph)
     chosen = name or (origin.target if origin else None) or ("step" if updates else "function")
-    generated = generate(graph, function_name(chosen))
+    if level is not None:
+        return DebugFunction(graph, single, function_name(chosen), level)
+    return compiled(graph, single, function_name(chosen))
+
+
+def compiled(graph: Graph, single: bool | None, name: str) -> CompiledFunction:
+    """The function of a checked graph, loaded from the cache or compiled."""
+    generated = generate(graph, name)
     loaded = cache.load(generated.source, generated.name, generated.name, signature(generated))
     return CompiledFunction(graph, single, generated, loaded)
 

@@ -44,19 +44,25 @@ def evaluate(outputs: Node | Sequence[Node], values: Mapping[Node, Any] | None =
             continue
         if node.op.name == "placeholder":
             raise GraphError(f"evaluate: no value for placeholder {node.name}: {node.type}")
-        attrs = {key: concrete(value, sizes) for key, value in node.attrs.items()}
-        if node in draws:
-            attrs["draw"] = draws[node]
         inputs = [arrays[source] for source in node.inputs]
-        with np.errstate(all="ignore"):
-            result = node.op.execute(inputs, attrs)
-        arrays[node] = np.asarray(result, dtype=node.dtype)
+        arrays[node] = execute(node, inputs, sizes, draws.get(node))
         for source in node.inputs:
             remaining[source] -= 1
             if not remaining[source] and source not in given:
                 del arrays[source]
     results = [np.array(arrays[root]) for root in roots]
     return results[0] if single else results
+
+
+def execute(
+    node: Node, inputs: Sequence[np.ndarray], sizes: Mapping[Any, int], draw: int | None = None
+) -> np.ndarray:
+    """The value of a node whose inputs are these; ``draw`` says which random numbers it gets."""
+    attrs = {key: concrete(value, sizes) for key, value in node.attrs.items()}
+    if draw is not None:
+        attrs["draw"] = draw
+    with np.errstate(all="ignore"):
+        return np.asarray(node.op.execute(inputs, attrs), dtype=node.dtype)
 
 
 def _use_counts(order: Sequence[Node], roots: Sequence[Node]) -> dict[Node, int]:

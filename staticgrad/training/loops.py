@@ -114,6 +114,38 @@ class Loop:
         raise RuntimeError(f"a step failed with status {status}")
 
 
+class SingleSteps:
+    """The same steps called one by one, for a step that runs op by op."""
+
+    def __init__(self, step: TrainStep) -> None:
+        self.step = step
+
+    def pieces(
+        self,
+        arrays: Sequence[np.ndarray],
+        results: Sequence[np.ndarray],
+        losses: np.ndarray,
+        samples: Sequence[np.ndarray] = (),
+        order: np.ndarray | None = None,
+        size: int = 0,
+    ) -> Iterator[int]:
+        """Run steps until ``losses`` is filled, see ``Loop.pieces``; yields after each how many have
+        been. An error comes with a note that says which step it was, and on which samples."""
+        for done in range(len(losses)):
+            batch, told = arrays, f"in step {done} of {len(losses)}"
+            if order is not None:
+                chosen = order[done * size : (done + 1) * size]
+                batch = [array[chosen] for array in samples]
+                told += f" of the epoch, on samples {np.array2string(chosen, separator=', ')}"
+            try:
+                result = self.step(*batch)
+            except Exception as error:
+                error.add_note(told)
+                raise
+            losses[done] = result[0] if isinstance(result, list) else result
+            yield done + 1
+
+
 def inner_places(inputs: Sequence[Node]) -> list[tuple[int, int]]:
     """Where the sizes of named dimensions other than the first are read."""
     return places_of([node.shape[1:] for node in inputs], [node.shape for node in inputs])
@@ -235,4 +267,4 @@ def loop_source(step: TrainStep, gathers: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "SingleSteps"]

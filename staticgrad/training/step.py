@@ -20,9 +20,10 @@ from staticgrad.ops import public as sg
 from staticgrad.ops.convert import broadcast
 from staticgrad.optim.optimizer import Optimizer, called
 from staticgrad.rewrite.graph import effects_of
+from staticgrad.runtime.debug import DebugFunction, Level, debug_level
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
-from staticgrad.training.loops import Loop
+from staticgrad.training.loops import Loop, SingleSteps
 from staticgrad.training.options import RuntimeOptions
 
 
@@ -42,12 +43,13 @@ class TrainStep:
         inputs: Sequence[Node],
         options: RuntimeOptions,
         parameters: Sequence[Parameter],
-        accumulate: CompiledFunction | None,
-        function: CompiledFunction,
+        accumulate: CompiledFunction | DebugFunction | None,
+        function: CompiledFunction | DebugFunction,
         accumulators: Sequence[Buffer],
         steps: int,
         checked: bool,
         evaluate: Any,
+        debug: Level | None,
     ) -> None:
         self.inputs = list(inputs)
         self.optimizer = options.optimizer
@@ -60,7 +62,8 @@ class TrainStep:
         self._accumulators = list(accumulators)
         self._checked = checked
         self._evaluate = evaluate
-        self._loops: dict[bool, Loop] = {}
+        self._debug = debug or False
+        self._loops: dict[bool, Loop | SingleSteps] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         self._options.refresh()
@@ -91,10 +94,11 @@ class TrainStep:
             if parameter.eager_view is not None:
                 parameter.eager_view._version[0] += 1
 
-    def loop(self, gathers: bool) -> Loop:
-        """The compiled loop over steps, loaded when first asked for."""
+    def loop(self, gathers: bool) -> Loop | SingleSteps:
+        """The loop over steps, compiled and loaded when first asked for; in Python to debug."""
         if gathers not in self._loops:
-            self._loops[gathers] = Loop(self, gathers)
+            debugs = isinstance(self.function, DebugFunction)
+            self._loops[gathers] = SingleSteps(self) if debugs else Loop(self, gathers)
         return self._loops[gathers]
 
     def run(self, n: int, *arrays: Any) -> np.ndarray:
@@ -163,8 +167,10 @@ class TrainStep:
                 "the training loss has dropout or batch statistics in it; declare the loss again "
                 "after net.eval() and pass it to train_step(..., validation_loss=)"
             )
-        if not isinstance(self._evaluate, CompiledFunction):
-            self._evaluate = compile(self.inputs, self._evaluate, name="validation_loss")
+        if isinstance(self._evaluate, Node):
+            self._evaluate = compile(
+                self.inputs, self._evaluate, name="validation_loss", debug=self._debug
+            )
         return self._evaluate(*arguments)
 
     # ---- saving ----------------------------------------------------------------------------------
@@ -231,6 +237,7 @@ def train_step(
     outputs: Sequence[Node] = (),
     validation_loss: Node | None = None,
     name: str | None = None,
+    debug: bool | Level | None = None,
 ) -> TrainStep:
     """Compile loss, gradients, clipping and the optimizer's update into one function.
 
@@ -248,6 +255,8 @@ def train_step(
         outputs: further nodes to compute; the step returns a list then.
         validation_loss: the loss in evaluation mode, for ``fit(validation=...)``.
         name: of the generated function.
+        debug: True for a step that runs op by op and says where NaN, inf and indices out of range
+            come from, see ``compile``.
 
     Raises:
         GraphError: if the loss is no scalar, or depends on no parameter of the optimizer.
@@ -272,7 +281,7 @@ def train_step(
     with unnamed_results():
         return _step(
             placeholders, loss, optimizer, trained, chosen, clip_grad_norm, clip_grad_value,
-            accumulation_steps, error_if_nonfinite, outputs, validation_loss,
+            accumulation_steps, error_if_nonfinite, outputs, validation_loss, debug_level(debug),
         )  # fmt: skip
 
 
@@ -293,6 +302,7 @@ def _step(
     error_if_nonfinite: bool,
     outputs: Sequence[Node],
     validation_loss: Node | None,
+    debug: Level | None,
 ) -> TrainStep:
     """The step of arguments that ``train_step`` has checked."""
     parameters = [parameter for parameter, _ in trained]
@@ -310,7 +320,7 @@ def _step(
         ]
         sums: dict[Parameter, Node] = {**effects, **dict(zip(accumulators, gradients, strict=True))}
         accumulate = _compiled(
-            placeholders, results, sums, gradients, error_if_nonfinite, f"{name}_accumulate"
+            placeholders, results, sums, gradients, error_if_nonfinite, f"{name}_accumulate", debug
         )
     options = RuntimeOptions(optimizer)
     used, norm = _clip(gradients, clip_grad_norm, clip_grad_value, error_if_nonfinite)
@@ -320,12 +330,14 @@ def _step(
     updates: dict[Parameter, Node] = {**effects, **_rules(trained, used, optimizer, options)}
     for accumulator in accumulators:
         updates[accumulator] = broadcast(constant(0.0, accumulator.dtype), accumulator.shape)
-    function = _compiled(placeholders, results, updates, gradients, error_if_nonfinite, name, norm)
+    function = _compiled(
+        placeholders, results, updates, gradients, error_if_nonfinite, name, debug, norm
+    )
     if validation_loss is None and not effects:
         validation_loss = loss
     return TrainStep(
         placeholders, options, parameters, accumulate, function, accumulators, accumulation_steps,
-        error_if_nonfinite, validation_loss,
+        error_if_nonfinite, validation_loss, debug,
     )  # fmt: skip
 
 
@@ -385,8 +397,9 @@ def _compiled(
     gradients: list[Node],
     checked: bool,
     name: str,
+    debug: Level | None,
     norm: Node | None = None,
-) -> CompiledFunction:
+) -> CompiledFunction | DebugFunction:
     """The function that computes results and stores updates; with ``checked``, nothing is stored
     where the gradients are not finite, and their norm is the last result."""
     if checked:
@@ -397,7 +410,7 @@ def _compiled(
         }
         results = [*results, norm]
     outputs = results[0] if len(results) == 1 else results
-    return compile(inputs, outputs, updates=updates, name=name)
+    return compile(inputs, outputs, updates=updates, name=name, debug=debug or False)
 
 
 __all__ = ["TrainStep", "train_step"]
