@@ -300,8 +300,10 @@ def test_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NUMBERS = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 30.0, 100.0, 1e30, INF, -INF, NAN])
-OPS = [sg.log, sg.sqrt, sg.exp, sg.square, sg.tanh, lambda v: 1.0 / v, lambda v: v - v[:, ::-1],
-       lambda v: sg.softmax(v, axis=1), lambda v: v @ v.T, lambda v: sg.where(v > 0, v, 0.0)]  # fmt: skip
+OPS = [
+    sg.log, sg.sqrt, sg.exp, sg.square, sg.tanh, lambda v: 1.0 / v, lambda v: v - v[:, ::-1],
+    lambda v: sg.softmax(v, axis=1), lambda v: v @ v.T, lambda v: sg.where(v > 0, v, 0.0),
+]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
