@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import concrete
+from staticgrad.graph.expression import Expression
 from staticgrad.graph.leaves import Parameter
-from staticgrad.graph.node import ATOM, Node
+from staticgrad.graph.node import Node
 from staticgrad.ops.contraction import Contract, parse
 from staticgrad.ops.elementwise import Elementwise
 from staticgrad.ops.movement import BROADCAST, Reshape
 from staticgrad.runtime.nonfinite import Cause, Trace
 from staticgrad.show.names import Names, describe
+from staticgrad.show.plain import plain
+from staticgrad.show.trees import symbol_of
 
 #: results and intermediate values that are named on the way from a cause to a result
 LONGEST_PATH = 6
@@ -154,15 +157,15 @@ def is_hidden(node: Node) -> bool:
     return node.op is BROADCAST or moves or node.op.name in ("constant", "size")
 
 
-def formula(node: Node, names: dict[Node, str]) -> str:
+def formula(node: Node, names: Mapping[Node, str]) -> str:
     """What a node computes, over the names of its inputs."""
 
-    def text(source: Node) -> tuple[str, int]:
+    def expression(source: Node) -> Expression:
         if not is_hidden(source):
-            return names[source], ATOM
-        return source.op.format(source, [text(item) for item in source.inputs])
+            return symbol_of(source, names)
+        return source.op.express(source, [expression(item) for item in source.inputs])
 
-    return node.op.format(node, [text(source) for source in node.inputs])[0]
+    return plain(node.op.express(node, [expression(source) for source in node.inputs]))
 
 
 class Labels(dict[Node, str]):
