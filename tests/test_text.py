@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import numpy as np
 
 import staticgrad as sg
@@ -56,7 +59,7 @@ def test_show() -> None:
     hidden = sg.tanh(x @ W)
     text = sg.show(hidden)
     lines = text.splitlines()
-    assert lines[0].split()[:2] == ["x", "float64(batch,"]
+    assert lines[0] == "inputs" and lines[1].split()[:2] == ["x", "float64(batch,"]
     assert "tanh(" in text and "test_text.py" in text
 
 
@@ -68,3 +71,54 @@ def test_one_model_gives_the_same_code_every_time() -> None:
         return sg.compile(v, [loss, sg.grad(loss, w)], name="same").source
 
     assert declare() == declare()
+
+
+def gradients_of_a_net() -> list[sg.Node]:
+    net = sg.nn.Sequential(sg.nn.Linear(3, 4), sg.nn.ReLU(), sg.nn.Linear(4, 2))
+    inputs = sg.placeholder("inputs", ("batch", 3))
+    targets = sg.placeholder("targets", ("batch", 2))
+    loss = sg.mse_loss(net(inputs), targets)
+    return [loss, *sg.grad(loss, list(net.parameters()))]
+
+
+def test_show_has_sections_in_columns() -> None:
+    text = sg.show(gradients_of_a_net(), file=io.StringIO())
+    lines = text.splitlines()
+    titles = [line for line in lines if not line.startswith(" ")]
+    assert titles == ["inputs", "forward", "backward"]
+    rows = {line.split()[0]: line for line in lines if line not in titles}
+    assert "d_linear0.T @ inputs" in rows["d_linear0_weight"]
+    assert re.search(r"linear2\s+test_text\.py:\d+$", rows["linear2"])
+    # types stand in one column, and no line ends in blanks
+    assert len({line.index("float32(") for line in rows.values() if "float32(" in line}) == 1
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_show_keeps_to_a_width_and_loses_nothing() -> None:
+    nodes = gradients_of_a_net()
+    wide, narrow = sg.show(nodes, file=io.StringIO()), sg.show(nodes, io.StringIO(), width=95)
+    assert max(map(len, narrow.splitlines())) <= 95 < max(map(len, wide.splitlines()))
+    for row in wide.splitlines():
+        for word in re.split(r"  +", row)[3:4]:
+            assert word.split()[0] in narrow
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_show_is_plain_when_piped_and_fits_a_terminal(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal, pipe = Terminal(), io.StringIO()
+    text = sg.show(gradients_of_a_net(), terminal)
+    assert "\x1b[1mforward\x1b[0m" in terminal.getvalue() and "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    sg.show(gradients_of_a_net(), pipe)
+    assert "\x1b" not in pipe.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = Terminal()
+    sg.show(gradients_of_a_net(), plain)
+    assert "\x1b" not in plain.getvalue()

@@ -32,13 +32,14 @@ class Symbol(Expression):
     """A value that stands by its name.
 
     ``name`` is a Python identifier; ``label`` what the user calls it, with the dots of a module path.
-    The derivative of ``output`` with respect to ``variable`` has both (an adjoint has no ``output``
-    where that is no scalar, or has no name).
+    The derivative of ``output`` with respect to ``variable`` has both; the variable is an expression
+    where it has no name of its own. An adjoint has no ``output`` where that is no scalar, or has no
+    name.
     """
 
     name: str
     label: str = ""
-    variable: Symbol | None = None
+    variable: Expression | None = None
     output: Symbol | None = None
 
     @property

@@ -62,8 +62,8 @@ class LatexWriter(Notation):
             base = base.replace(r"\operatorname{", r"\operatorname*{", 1)
         return f"{base}_{{{below}}}"
 
-    def over(self, base: str) -> str:
-        return rf"\overline{{{base}}}"
+    def over(self, base: str, mark: str = "‾") -> str:
+        return rf"\{'hat' if mark == '^' else 'overline'}{{{base}}}"
 
     def fraction(self, above: str, below: str) -> str:
         return rf"\frac{{{above}}}{{{below}}}"

@@ -17,8 +17,6 @@ from staticgrad.show.notation import Notation
 from staticgrad.show.plain import plain
 from staticgrad.show.trees import Line, expression_of, lines_of
 
-#: what is set as an operator of its own, with the space that goes with it
-SPACES = {" ": "\u2062", ",": ",", ":": ":", ";": ";"}
 GREEK_LETTERS = {
     name: letter
     for names, letters in (
@@ -60,7 +58,9 @@ class MathmlWriter(Notation):
     def sign(self, text: str) -> str:
         if text == "∂":
             return "<mi>∂</mi>"
-        return f"<mo>{escape(SPACES.get(text, text))}</mo>"
+        if text == " ":
+            return '<mspace width="0.17em"/>'
+        return f"<mo>{escape(text)}</mo>"
 
     def sub(self, base: str, below: str) -> str:
         return f"<msub>{self.row(base)}{self.row(below)}</msub>"
@@ -71,8 +71,8 @@ class MathmlWriter(Notation):
     def under(self, base: str, below: str) -> str:
         return f"<munder>{self.row(base)}{self.row(below)}</munder>"
 
-    def over(self, base: str) -> str:
-        return f'<mover accent="true">{self.row(base)}<mo>‾</mo></mover>'
+    def over(self, base: str, mark: str = "‾") -> str:
+        return f'<mover accent="true">{self.row(base)}<mo>{mark}</mo></mover>'
 
     def fraction(self, above: str, below: str) -> str:
         return f"<mfrac>{self.row(above)}{self.row(below)}</mfrac>"

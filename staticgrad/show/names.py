@@ -82,6 +82,7 @@ class Names(dict[Node, str]):
         self._taken = set(reserved)
         nodes = list(nodes)
         self._standing_for = {node.declared: node for node in nodes}
+        self._outputs = _outputs(nodes)
         for node in nodes:
             if node.name is not None:
                 self[node] = self._unique(identifier(node.name))
@@ -100,6 +101,10 @@ class Names(dict[Node, str]):
             return None
         return self[standing] if standing in self or standing.name is not None else None
 
+    def has_derivatives_of_several(self, primal: Node) -> bool:
+        """Whether more than one scalar is differentiated with respect to ``primal``."""
+        return len(self._outputs.get(primal.declared, ())) > 1
+
     def _unique(self, name: str) -> str:
         result, number = name, 2
         while result in self._taken:
@@ -109,7 +114,11 @@ class Names(dict[Node, str]):
 
 
 def adjoint_name(node: Node, names: Names | None = None) -> str | None:
-    """``d_W`` for the adjoint of ``W``; ``d_d_W`` for that of an adjoint."""
+    """``d_W`` for the adjoint of ``W``; ``d_d_W`` for that of an adjoint.
+
+    ``d_loss_d_W`` where several scalars are differentiated; ``d2_loss_d_W2`` and ``d2_loss_d_W_d_b``
+    for derivatives of a derivative.
+    """
     primal = primal_of(node)
     if node.role != "adjoint" or primal is None:
         return None
@@ -120,7 +129,28 @@ def adjoint_name(node: Node, names: Names | None = None) -> str | None:
             break
         prefix, primal = prefix + "d_", outer
     known = names.of_declared(primal) if names is not None else None
-    return prefix + (known or describe(primal, {}))
+    described = known or describe(primal, {})
+    output = node.derivative_of
+    if output is None or prefix != "d_":
+        return prefix + described
+    first, inner = primal_of(output), output.derivative_of
+    if output.role == "adjoint" and output.name is None and first is not None and inner is not None:
+        of_first = describe(first, {})
+        below = f"{of_first}2" if of_first == described else f"{of_first}_d_{described}"
+        return f"d2_{describe(inner, {})}_d_{below}"
+    if names is not None and names.has_derivatives_of_several(primal):
+        return f"d_{describe(output, {})}_d_{described}"
+    return prefix + described
+
+
+def _outputs(nodes: Iterable[Node]) -> dict[Node, set[Node]]:
+    """The scalars that are differentiated with respect to each primal."""
+    result: dict[Node, set[Node]] = {}
+    for node in nodes:
+        primal, output = primal_of(node), node.derivative_of
+        if node.role == "adjoint" and primal is not None and output is not None:
+            result.setdefault(primal.declared, set()).add(output.declared)
+    return result
 
 
 def primal_of(node: Node) -> Node | None:
@@ -139,6 +169,7 @@ def name_sources(order: Sequence[Node]) -> None:
         if source.role is None and source.name is None and len(takers[source]) == 1:
             source.role, source.adjoint_of = node.role, node.adjoint_of
             source.adjoint_too_of = node.adjoint_too_of
+            source.derivative_of = node.derivative_of
 
 
 def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:

@@ -94,8 +94,8 @@ class Notation(ABC):
         """A large operator with its indices."""
 
     @abstractmethod
-    def over(self, base: str) -> str:
-        """A bar over something."""
+    def over(self, base: str, mark: str = "‾") -> str:
+        """A bar or a hat over something."""
 
     @abstractmethod
     def fraction(self, above: str, below: str) -> str: ...
@@ -149,17 +149,20 @@ class Notation(ABC):
             return self.name(symbol.label or symbol.name, symbol.rank)
         if output is None:
             # the field's notation for an adjoint
-            return self.over(self._unlinked(variable))
+            return self.over(self._denominator(variable))
         d = self.sign("∂")
         if output.variable is not None and output.output is not None:
-            first = self._unlinked(output.variable)
-            second = self._unlinked(variable)
+            first = self._denominator(output.variable)
+            second = self._denominator(variable)
             above = self.row(self.sup(d, self.digits("2")), self._unlinked(output.output))
             if first == second:
                 return self.fraction(above, self.row(d, self.sup(first, self.digits("2"))))
             return self.fraction(above, self.row(d, first, d, second))
-        below = self._unlinked(variable)
-        return self.fraction(self.row(d, self._unlinked(output)), self.row(d, below))
+        below = self.row(d, self._denominator(variable))
+        return self.fraction(self.row(d, self._unlinked(output)), below)
+
+    def _denominator(self, variable: Expression) -> str:
+        return self._unlinked(variable) if isinstance(variable, Symbol) else self.held(variable, ATOM)
 
     def name(self, label: str, rank: int = 0) -> str:
         """A user's name: ``W_hidden`` with a subscript, ``fc1.weight`` as the weight of fc1."""
@@ -171,7 +174,11 @@ class Notation(ABC):
             )
             if match and (len(match[1]) == 1 or match[1] in GREEK or "_" in last):
                 base, below = match[1], match[2]
-        text = self._base(base, rank)
+        hat = re.fullmatch(r"([^\W\d_]+?)_?hat", base)
+        if hat and (len(hat[1]) == 1 or hat[1] in GREEK):
+            text = self.over(self._base(hat[1], rank), "^")
+        else:
+            text = self._base(base, rank)
         return self.sub(text, self._below(below)) if below else text
 
     def _base(self, text: str, rank: int) -> str:
@@ -247,7 +254,9 @@ class Notation(ABC):
             rest = [factor for factor in expression.factors if factor not in tall] or [Number(1)]
             front = self.fraction(self._factors(rest, True), below)
             behind = self._factors(tall, False)
-            return self.row(*minus, front, self.sign(" "), behind)
+            arrays = any(part.rank for part in (*rest, *expression.divisors))
+            both = arrays and any(factor.rank for factor in tall)
+            return self.row(*minus, front, self.sign("⊙" if both else " "), behind)
         return self.row(*minus, self.fraction(above, below))
 
     def _factors(self, factors: Sequence[Expression], inside_fraction: bool) -> str:

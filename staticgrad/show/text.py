@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
 
-from staticgrad.graph.expression import Expression, Symbol
+from staticgrad.graph.expression import Expression, Symbol, Transpose
 from staticgrad.graph.node import Node
+from staticgrad.graph.origin import Origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.table import method
-from staticgrad.show.names import Names, adjoint_name, name_results
+from staticgrad.show.names import Names
 from staticgrad.show.plain import plain
-from staticgrad.show.trees import lines_of
+from staticgrad.show.trees import lines_of, tidied
+
+#: however narrow the terminal is, formulas are not broken into shorter lines
+NARROWEST_FORMULA = 32
 
 
 @method("format_node")
@@ -33,33 +42,123 @@ def formula(node: Node) -> str:
     return "\n".join([plain(last.right), "  where", *below])
 
 
-def show(nodes: Node | Sequence[Node], file: Any = None) -> str:
-    """Print a graph, a line per node: name, type, formula, the user's line. Returns the text."""
-    roots = [nodes] if isinstance(nodes, Node) else list(nodes)
-    name_results(roots)
-    order = topological(roots)
-    names = Names(order)
-    hidden = {node for node in order if node.op.name in ("broadcast_to", "constant", "size")
-              and node.name is None}  # fmt: skip
-    built: dict[Node, Expression] = {}
-    rows = []
-    for node in order:
-        arguments = [
-            built[source] if source in hidden else Symbol(names[source], rank=source.ndim)
-            for source in node.inputs
-        ]
-        built[node] = node.op.express(node, arguments)
-        if node in hidden:
-            continue
-        text = plain(built[node]) if node.inputs else node.op.name
-        rows.append((names[node], str(node.type), text, str(node.origin or "")))
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    text = "\n".join(
-        f"{name:<{widths[0]}}  {type:<{widths[1]}}  {expression:<{min(widths[2], 60)}}  {line}".rstrip()
-        for name, type, expression, line in rows
-    )
-    print(text, file=file)
+def show(nodes: Node | Sequence[Node], file: TextIO | None = None, width: int | None = None) -> str:
+    """Print a graph as a table, a line per node: name, type, formula, module, the user's line.
+
+    Inputs come first, then what the forward pass computes, then the gradients. Constants, broadcasts
+    and sizes stand in the formulas of what takes them in.
+
+    Args:
+        nodes: the node, or the nodes, that the graph leads to.
+        file: where to print, standard output unless told.
+        width: columns; formulas that are longer go on below. Unless told, those of the terminal, and
+            as many as it takes where the output is no terminal.
+
+    Returns:
+        The text, without the colours that a terminal gets.
+    """
+    out = sys.stdout if file is None else file
+    terminal = out.isatty()
+    if width is None and terminal:
+        width = shutil.get_terminal_size().columns
+    sections = _sections([nodes] if isinstance(nodes, Node) else list(nodes))
+    table = list(_table(sections, width))
+    coloured = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    text = "\n".join(line for line, _ in table)
+    print("\n".join(f"\x1b[1m{line}\x1b[0m" if title and coloured else line
+                    for line, title in table), file=out)  # fmt: skip
     return text
 
 
-__all__ = ["adjoint_name", "formula", "show"]
+@dataclass(frozen=True)
+class Row:
+    """What is said of a node."""
+
+    name: str
+    type: str
+    formula: str
+    module: str
+    line: str
+
+
+def _sections(roots: Sequence[Node]) -> dict[str, list[Row]]:
+    called = tidied(roots)
+    order = topological(called)
+    taken_over = _taken_over(order)
+    taken_over.update(
+        (node, root) for node, root in called.items() if not node.name and not node.role
+    )
+    names = Names(order)
+    built: dict[Node, Expression] = {}
+    result: dict[str, list[Row]] = {"inputs": [], "forward": [], "backward": []}
+    for node in order:
+        leaf = node.op.name in ("placeholder", "parameter")
+        made = node.op.express(node, [built[source] for source in node.inputs])
+        # what only moves its input, or is a number, stands in the formulas of what takes it in
+        plainly = not node.inputs or any(made is built[source] for source in node.inputs)
+        turned = isinstance(made, Transpose) and isinstance(made.operand, Symbol)
+        if not leaf and (plainly or (turned and node.name is None and node.role is None)):
+            built[node] = made
+            continue
+        shown = taken_over.get(node, node)
+        built[node] = Symbol(names[shown], rank=node.ndim)
+        title = "inputs" if leaf else "backward" if node.adjoint_of is not None else "forward"
+        told = node.op.name if leaf else plain(made)
+        origin = node.origin
+        module = origin.scope if isinstance(origin, Origin) else ""
+        row = Row(names[shown], str(shown.type), told, module, str(origin or ""))
+        result[title].append(row)
+    return result
+
+
+def _taken_over(order: Sequence[Node]) -> dict[Node, Node]:
+    """Of values without a name, the reshapes and broadcasts of them that have one."""
+    result: dict[Node, Node] = {}
+    symbols: dict[Node, Symbol] = {}
+    computed: dict[Symbol, Node] = {}
+    for node in order:
+        arguments = [symbols[source] for source in node.inputs]
+        made = node.op.express(node, arguments)
+        if not any(made is argument for argument in arguments):
+            symbols[node] = Symbol(f"_{len(symbols)}")
+            computed[symbols[node]] = node
+            continue
+        assert isinstance(made, Symbol)
+        symbols[node] = made
+        source = computed[made]
+        shown = result.get(source, source)
+        if source.inputs and not (shown.name or shown.role) and (node.name or node.role):
+            result[source] = node
+    return result
+
+
+def _table(sections: dict[str, list[Row]], width: int | None) -> Iterator[tuple[str, bool]]:
+    """The lines, and whether they are titles."""
+    rows = [row for section in sections.values() for row in section]
+    columns = [[row.name, row.type, row.formula, row.module, row.line] for row in rows]
+    widths = [max((len(texts[k]) for texts in columns), default=0) for k in range(5)]
+    room, columns_behind = widths[2], [k for k in (3, 4) if widths[k]]
+    if width is not None:
+        front = 2 + widths[0] + 2 + widths[1] + 2
+        while True:
+            left = width - front - sum(2 + widths[k] for k in columns_behind)
+            if left >= min(room, NARROWEST_FORMULA) or not columns_behind:
+                break
+            # names tell the modules as well; and in a narrow window formulas come first
+            del columns_behind[0]
+        room = max(min(room, left), NARROWEST_FORMULA)
+    indent = " " * (2 + widths[0] + 2 + widths[1] + 4)
+    for title, section in sections.items():
+        if not section:
+            continue
+        yield title, True
+        for row in section:
+            first, *later = textwrap.wrap(row.formula, room, break_long_words=False) or [""]
+            start = f"  {row.name:<{widths[0]}}  {row.type:<{widths[1]}}  {first:<{room}}  "
+            behind = [f"{(row.module, row.line)[k - 3]:<{widths[k]}}" for k in columns_behind]
+            yield (start + "  ".join(behind)).rstrip(), False
+            for rest in textwrap.wrap(" ".join(later), max(room - 2, 1), break_long_words=False):
+                yield indent + rest, False
+
+
+__all__ = ["formula", "show"]

@@ -24,6 +24,8 @@ SHARED_WEIGHT = 4
 DERIVATIVE_WEIGHT = 2
 #: and so does everything that has become longer than one reads at a glance
 LONGEST_WEIGHT = 20
+#: how far a value without a name may be from named ones to be written out
+DEEPEST = 4
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,7 @@ def lines_of(roots: Sequence[Node]) -> list[Line]:
 
     Gradients are tidied first: constants are folded, products by one and double transposes left out.
     """
-    name_results(roots)
-    called = dict(zip(roots, roots, strict=True))
-    if any(node.adjoint_of is not None for node in topological(roots)):
-        graph = Graph((), tuple(roots))
-        for step in (fold_constants, simplify):
-            graph = step(graph)
-        # what is left of a root may have been there before, without its name
-        called = dict(zip(graph.outputs, roots, strict=True))
+    called = tidied(roots)
     order, asked = topological(called), set(called)
     chosen = _chosen(order, asked)
     names = _Letters([node for node in order if node in chosen or not node.inputs])
@@ -72,6 +67,18 @@ def lines_of(roots: Sequence[Node]) -> list[Line]:
         if node not in asked or node.name is not None:
             built[node] = known[right] = left
     return lines
+
+
+def tidied(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Roots without what derivation leaves behind, products by one and double transposes; each with
+    the root it stands for, whose name it may not have."""
+    name_results(roots)
+    if all(node.adjoint_of is None for node in topological(roots)):
+        return dict(zip(roots, roots, strict=True))
+    graph = Graph((), tuple(roots))
+    for step in (fold_constants, simplify):
+        graph = step(graph)
+    return dict(zip(graph.outputs, roots, strict=True))
 
 
 def _chosen(order: Sequence[Node], roots: set[Node]) -> set[Node]:
@@ -146,13 +153,33 @@ def symbol_of(node: Node, names: Mapping[Node, str]) -> Symbol:
     primal, output = primal_of(node), node.derivative_of
     if node.name is not None or node.role != "adjoint" or primal is None:
         return Symbol(name, node.name or "", rank=node.ndim)
-    scalar = output is not None and output is not node and (output.name or output.role)
+    has_name = output is not None and output is not node and (output.name or output.role)
+    known = _Described(names)
     return Symbol(
         name,
-        variable=symbol_of(primal, _Described(names)),
-        output=symbol_of(output, _Described(names)) if output is not None and scalar else None,
+        variable=_variable(primal, known),
+        output=symbol_of(output, known) if output is not None and has_name else None,
         rank=node.ndim,
     )
+
+
+def _variable(primal: Node, names: _Described) -> Expression:
+    """What is differentiated with respect to: a name, or something short without one."""
+    if primal in names or primal.name is not None or primal.role is not None:
+        return symbol_of(primal, names)
+    expression = _short(primal, names, DEEPEST)
+    if expression is not None and 0 < expression.weight <= SHARED_WEIGHT:
+        return expression
+    return symbol_of(primal, names)
+
+
+def _short(node: Node, names: _Described, depth: int) -> Expression | None:
+    """What a node is in terms of named ones, if these are near."""
+    if node in names or node.name is not None:
+        return symbol_of(node, names)
+    parts = [_short(source, names, depth - 1) if depth else None for source in node.inputs]
+    known = [part for part in parts if part is not None]
+    return node.op.express(node, known) if len(known) == len(parts) else None
 
 
 class _Described(dict[Node, str]):
