@@ -38,28 +38,28 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     constant = array_at(constants[0], (64, 2), f32)
     u = view(workspace, 0, (64, 2), f32)
     u_linear0_weight = view(workspace, 512, (64, 8), f32)
-    d_u = in_place_of(u_linear0_weight, (64, 2), f32)
-    d_d_u_d_linear0_2 = in_place_of(u_linear0_weight, (2, 8), f32)
-    d_linear0 = view(workspace, 2560, (64, 8), f32)
-    d_d_linear0_3 = in_place_of(d_linear0, (64, 8), f32)
-    u_d_linear0_3 = in_place_of(d_linear0, (2, 8), f32)
+    d_sum_linear2_d_u = in_place_of(u_linear0_weight, (64, 2), f32)
+    d_d_u_d_u_xx_d_linear0 = in_place_of(u_linear0_weight, (2, 8), f32)
+    d_sum_linear2_d_linear0 = view(workspace, 2560, (64, 8), f32)
+    d_d_linear0_3 = in_place_of(d_sum_linear2_d_linear0, (64, 8), f32)
+    u_d_loss_d_linear0 = in_place_of(d_sum_linear2_d_linear0, (2, 8), f32)
     twice_tanh1 = view(workspace, 4608, (64, 8), f32)
     one_minus_square_tanh1 = view(workspace, 6656, (64, 8), f32)
     d_d_linear0 = view(workspace, 8704, (64, 8), f32)
-    d_linear0_2 = view(workspace, 10752, (64, 8), f32)
-    d_d_linear0_2 = in_place_of(d_linear0_2, (64, 8), f32)
-    d_one_minus_square_tanh1 = view(workspace, 12800, (64, 8), f32)
+    d_u_xx_d_linear0 = view(workspace, 10752, (64, 8), f32)
+    d_d_linear0_2 = in_place_of(d_u_xx_d_linear0, (64, 8), f32)
+    d_u_xx_d_one_minus_square_tanh1 = view(workspace, 12800, (64, 8), f32)
     product = view(workspace, 14848, (64, 8), f32)
-    d_u_2 = view(workspace, 16896, (64, 2), f32)
-    product_d_d_d_linear0 = in_place_of(d_u_2, (2, 8), f32)
+    d_u_xx_d_u = view(workspace, 16896, (64, 2), f32)
+    product_d_d_d_linear0 = in_place_of(d_u_xx_d_u, (2, 8), f32)
     d_d_u = view(workspace, 17408, (64, 2), f32)
-    d_d_u_2_d_linear0 = in_place_of(d_d_u, (2, 8), f32)
+    product_2 = in_place_of(d_d_u, (2, 8), f32)
     d_d_u_2 = view(workspace, 17920, (64, 2), f32)
     d_linear0_bias = in_place_of(d_d_u_2, (8,), f32)
     d_d_d_linear0 = view(workspace, 18432, (64, 8), f32)
     d_linear2_weight = in_place_of(d_d_d_linear0, (8,), f32)
     d_d_square_tanh1 = view(workspace, 20480, (64, 8), f32)
-    d_linear0_3 = view(workspace, 22528, (64, 8), f32)
+    d_loss_d_linear0 = view(workspace, 22528, (64, 8), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     # u = concat(x, t, axis=1)  [models.py:154]
@@ -74,62 +74,67 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # tanh1 = tanh(linear0)  [models.py:154]
     # twice_tanh1 = 2 * tanh1  [for the adjoint of square_tanh1, models.py:154]
     # one_minus_square_tanh1 = 1 - tanh1**2  [for the adjoint of tanh1, models.py:154]
-    # d_linear0 = linear2_weight * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
+    # d_sum_linear2_d_linear0 = linear2_weight * one_minus_square_tanh1
+    #     [adjoint of linear0, models.py:154]
     for i in range(64):
         for j in range(8):
             linear0 = u_linear0_weight[i, j] + linear0_bias[j]
             tanh1 = tanh(linear0)
             twice_tanh1[i, j] = f32(2.0) * tanh1
             one_minus_square_tanh1[i, j] = f32(1.0) - tanh1 * tanh1
-            d_linear0[i, j] = linear2_weight[0, j] * one_minus_square_tanh1[i, j]
+            d_sum_linear2_d_linear0[i, j] = linear2_weight[0, j] * one_minus_square_tanh1[i, j]
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_u = d_linear0 @ linear0_weight  [adjoint of u, models.py:154]
-    matmul(d_linear0, linear0_weight, d_u)
+    # d_sum_linear2_d_u = d_sum_linear2_d_linear0 @ linear0_weight  [adjoint of u, models.py:154]
+    matmul(d_sum_linear2_d_linear0, linear0_weight, d_sum_linear2_d_u)
 
-    # d_d_linear0 = constant @ linear0_weight.T  [adjoint of d_linear0, models.py:154]
+    # d_d_linear0 = constant @ linear0_weight.T  [adjoint of d_sum_linear2_d_linear0, models.py:154]
     matmul_nt(constant, linear0_weight, d_d_linear0)
 
-    # d_one_minus_square_tanh1 = d_d_linear0 * linear2_weight
+    # d_u_xx_d_one_minus_square_tanh1 = d_d_linear0 * linear2_weight
     #     [adjoint of one_minus_square_tanh1, models.py:154]
-    # product = d_one_minus_square_tanh1 * twice_tanh1  [for the adjoint of tanh1, models.py:154]
-    # d_linear0_2 = -product * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
+    # product = d_u_xx_d_one_minus_square_tanh1 * twice_tanh1
+    #     [for the adjoint of tanh1, models.py:154]
+    # d_u_xx_d_linear0 = -product * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
     for i in range(64):
         for j in range(8):
-            d_one_minus_square_tanh1[i, j] = d_d_linear0[i, j] * linear2_weight[0, j]
-            product[i, j] = d_one_minus_square_tanh1[i, j] * twice_tanh1[i, j]
-            d_linear0_2[i, j] = -(product[i, j] * one_minus_square_tanh1[i, j])
+            d_u_xx_d_one_minus_square_tanh1[i, j] = d_d_linear0[i, j] * linear2_weight[0, j]
+            product[i, j] = d_u_xx_d_one_minus_square_tanh1[i, j] * twice_tanh1[i, j]
+            d_u_xx_d_linear0[i, j] = -(product[i, j] * one_minus_square_tanh1[i, j])
 
-    # d_u_2 = d_linear0_2 @ linear0_weight  [adjoint of u, models.py:154]
-    matmul(d_linear0_2, linear0_weight, d_u_2)
+    # d_u_xx_d_u = d_u_xx_d_linear0 @ linear0_weight  [adjoint of u, models.py:154]
+    matmul(d_u_xx_d_linear0, linear0_weight, d_u_xx_d_u)
 
     # ---- forward and backward ----------------------------------------------------------------
-    # residual = d_u[:, 1:] - 0.1 * d_u_2[:, :1]  [models.py:157]
+    # residual = d_sum_linear2_d_u[:, 1:] - 0.1 * d_u_xx_d_u[:, :1]  [models.py:157]
     # sum_square_residual = sum(residual**2)  [models.py:158]
-    # d_d_u_2 = embed(residual / 32 at [:, 1:])  [adjoint of d_u, models.py:154]
-    # d_d_u = embed(-0.003125 * residual at [:, :1])  [adjoint of d_u_2, models.py:154]
+    # d_d_u_2 = embed(residual / 32 at [:, 1:])  [adjoint of d_sum_linear2_d_u, models.py:154]
+    # d_d_u = embed(-0.003125 * residual at [:, :1])  [adjoint of d_u_xx_d_u, models.py:154]
     sum_square_residual = f32(0.0)
     for i in range(64):
-        residual = d_u[i, 1] - f32(0.1) * d_u_2[i, 0]
+        residual = d_sum_linear2_d_u[i, 1] - f32(0.1) * d_u_xx_d_u[i, 0]
         sum_square_residual = plus(sum_square_residual, residual * residual)
         for j in range(2):
             d_d_u_2[i, j] = (
-                f32(0.03125) * (d_u[i, j] - f32(0.1) * d_u_2[i, j - 1])
+                f32(0.03125) * (d_sum_linear2_d_u[i, j] - f32(0.1) * d_u_xx_d_u[i, j - 1])
                 if 0 <= j - 1 < 1
                 else f32(0.0)
             )
             d_d_u[i, j] = (
-                f32(-0.03125) * (d_u[i, j + 1] - f32(0.1) * d_u_2[i, j]) * f32(0.1)
+                f32(-0.03125)
+                * (d_sum_linear2_d_u[i, j + 1] - f32(0.1) * d_u_xx_d_u[i, j])
+                * f32(0.1)
                 if 0 <= j < 1
                 else f32(0.0)
             )
     loss[()] = sum_square_residual * f32(0.015625)  # [models.py:158]
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_d_u_d_linear0_2 = d_d_u.T @ d_linear0_2  [for the adjoint of d_u_2, models.py:154]
-    matmul_tn(d_d_u, d_linear0_2, d_d_u_d_linear0_2)
+    # d_d_u_d_u_xx_d_linear0 = d_d_u.T @ d_u_xx_d_linear0
+    #     [for the adjoint of d_u_xx_d_u, models.py:154]
+    matmul_tn(d_d_u, d_u_xx_d_linear0, d_d_u_d_u_xx_d_linear0)
 
-    # d_d_linear0_2 = d_d_u @ linear0_weight.T  [adjoint of d_linear0_2, models.py:154]
+    # d_d_linear0_2 = d_d_u @ linear0_weight.T  [adjoint of d_u_xx_d_linear0, models.py:154]
     matmul_nt(d_d_u, linear0_weight, d_d_linear0_2)
 
     # d_d_tanh1 = d_d_linear0_2 * one_minus_square_tanh1
@@ -146,18 +151,21 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     #     [for the adjoint of d_d_linear0, models.py:154]
     matmul_tn(constant, d_d_d_linear0, product_d_d_d_linear0)
 
-    # d_d_u_2_d_linear0 = d_d_u_2.T @ d_linear0  [for the adjoint of d_u, models.py:154]
-    matmul_tn(d_d_u_2, d_linear0, d_d_u_2_d_linear0)
+    # product_2 = d_d_u_2.T @ d_sum_linear2_d_linear0
+    #     [for the adjoint of d_sum_linear2_d_u, models.py:154]
+    matmul_tn(d_d_u_2, d_sum_linear2_d_linear0, product_2)
 
-    # d_d_linear0_3 = d_d_u_2 @ linear0_weight.T  [adjoint of d_linear0, models.py:154]
+    # d_d_linear0_3 = d_d_u_2 @ linear0_weight.T
+    #     [adjoint of d_sum_linear2_d_linear0, models.py:154]
     matmul_nt(d_d_u_2, linear0_weight, d_d_linear0_3)
 
     # d_linear2_weight = sum(d_d_linear0_3 * one_minus_square_tanh1 - d_d_square_tanh1 *
     #     d_d_linear0, axis=0)  [adjoint of linear2_weight, models.py:154]
-    # d_tanh1 = d_d_linear0_2 * product * twice_tanh1 - 2 * d_d_tanh1 * d_one_minus_square_tanh1
-    #     - d_d_linear0_3 * linear2_weight * twice_tanh1  [adjoint of tanh1, models.py:154]
-    # d_linear0_3 = d_tanh1 * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
-    # d_linear0_bias = sum(d_linear0_3, axis=0)  [adjoint of linear0_bias, models.py:154]
+    # d_tanh1 = d_d_linear0_2 * product * twice_tanh1 - 2 * d_d_tanh1 *
+    #     d_u_xx_d_one_minus_square_tanh1 - d_d_linear0_3 * linear2_weight * twice_tanh1
+    #     [adjoint of tanh1, models.py:154]
+    # d_loss_d_linear0 = d_tanh1 * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
+    # d_linear0_bias = sum(d_loss_d_linear0, axis=0)  [adjoint of linear0_bias, models.py:154]
     for i in range(8):
         d_linear0_bias[i] = f32(0.0)
         d_linear2_weight[i] = f32(0.0)
@@ -170,25 +178,26 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
             d_d_tanh1 = d_d_linear0_2[i, j] * one_minus_square_tanh1[i, j]
             d_tanh1 = (
                 d_d_linear0_2[i, j] * product[i, j] * twice_tanh1[i, j]
-                + f32(-2.0) * (d_d_tanh1 * d_one_minus_square_tanh1[i, j])
+                + f32(-2.0) * (d_d_tanh1 * d_u_xx_d_one_minus_square_tanh1[i, j])
                 - d_d_linear0_3[i, j] * linear2_weight[0, j] * twice_tanh1[i, j]
             )
-            d_linear0_3[i, j] = d_tanh1 * one_minus_square_tanh1[i, j]
-            d_linear0_bias[j] += d_linear0_3[i, j]
+            d_loss_d_linear0[i, j] = d_tanh1 * one_minus_square_tanh1[i, j]
+            d_linear0_bias[j] += d_loss_d_linear0[i, j]
 
-    # u_d_linear0_3 = u.T @ d_linear0_3  [for the adjoint of u_linear0_weight, models.py:154]
-    matmul_tn(u, d_linear0_3, u_d_linear0_3)
+    # u_d_loss_d_linear0 = u.T @ d_loss_d_linear0
+    #     [for the adjoint of u_linear0_weight, models.py:154]
+    matmul_tn(u, d_loss_d_linear0, u_d_loss_d_linear0)
 
     # ---- update ------------------------------------------------------------------------------
-    # linear0_weight = linear0_weight - lr * (d_d_u_d_linear0_2 + product_d_d_d_linear0 +
-    #     d_d_u_2_d_linear0 + u_d_linear0_3).T  [models.py:174]
+    # linear0_weight = linear0_weight - lr * (d_d_u_d_u_xx_d_linear0 + product_d_d_d_linear0 +
+    #     product_2 + u_d_loss_d_linear0).T  [models.py:174]
     for i in range(8):
         for j in range(2):
             linear0_weight[i, j] = linear0_weight[i, j] - lr * (
-                d_d_u_d_linear0_2[j, i]
+                d_d_u_d_u_xx_d_linear0[j, i]
                 + product_d_d_d_linear0[j, i]
-                + d_d_u_2_d_linear0[j, i]
-                + u_d_linear0_3[j, i]
+                + product_2[j, i]
+                + u_d_loss_d_linear0[j, i]
             )
     update(linear0_bias, d_linear0_bias, lr)
     update(flat(linear2_weight), d_linear2_weight, lr)
