@@ -5,7 +5,15 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 folder = tempfile.mkdtemp(prefix="staticgrad-tests-")
 atexit.register(shutil.rmtree, folder, ignore_errors=True)
 os.environ["STATICGRAD_CACHE_DIR"] = folder
 os.environ["STATICGRAD_VERIFY"] = "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the kept files of generated code anew"
+    )

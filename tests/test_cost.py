@@ -50,7 +50,7 @@ def test_integers_move_but_take_no_operations(dtype: str, size: int) -> None:
 def test_matrix_products_and_their_gradients() -> None:
     x, w = sg.placeholder("x", ("batch", 64)), weights(64, 32, name="w")
     loss = sg.sum(sg.square(x @ w))
-    graph, program = both([x], loss, sg.grad(loss, w))
+    _, program = both([x], loss, sg.grad(loss, w))
     # 2 m n k for x @ w and for x.T @ d; square, sum, and the square's adjoint 2 out d, with d = 1
     products = 2 * (2 * b * 64 * 32)
     assert flops(program) == products + 3 * 32 * b

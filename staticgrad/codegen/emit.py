@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from staticgrad.codegen.layout import INDENT, WIDTH, broken, broken_signature
+from staticgrad.codegen.layout import INDENT, WIDTH, assignment, broken, broken_signature
 from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
     NOT_READY,
@@ -39,6 +39,7 @@ TITLES = {
     "forward": "forward",
     "backward": "backward",
     "forward and backward": "forward and backward",
+    "backward and update": "backward and update",
     "update": "update",
 }
 
@@ -93,8 +94,9 @@ class Emitter(Writer):
                 self._rolled(group[-1])
                 continue
             if isinstance(group[-1], Blocked):
-                for item in group[:-1]:
-                    self._item(item)
+                first = len(self.lines)
+                self._items(starts_together(group[:-1]))
+                self.mark(first, statements(group[:-1]), "kernel")
                 self._blocked(group[-1])
                 section = ""
                 continue
@@ -334,10 +336,10 @@ class Emitter(Writer):
                 self.kernels.add("part")
                 self.line(f"{name} = part({stack.name}, {number})")
             else:
-                start = self.program.parameters.index(stack.buffers[0])
+                number = binding.number("layer", self.program.parameters.index(stack.buffers[0]))
                 self.kernels.add("layer_at")
                 self.line(
-                    f"{name} = layer_at(parameters[{start} + {number}], "
+                    f"{name} = layer_at(parameters[{number}], "
                     f"{format_shape(binding.buffer.shape)}, {self._type(binding.buffer)})"
                 )
         with renamed(names):
@@ -402,7 +404,8 @@ class Emitter(Writer):
         for accumulator, place in shared.partial.items():
             combine, name = members[accumulator].combine, accumulator.name
             self.functions.add(combine)
-            self.line(f"{INDENT}{name} = {combine}({name}, {place.name}[number])")
+            value = f"{combine}({name}, {place.name}[number])"
+            self.lines += assignment(name, "=", value, self.depth + 1)
 
     def _invocation(self, invocation: Invocation) -> None:
         arguments = []
@@ -423,7 +426,8 @@ def sections(items: list[Any]) -> list[str]:
     for item in items:
         found = {member.section for member in statements(item)}
         lone = isinstance(item, Statement) and "update" not in found
-        title = "forward and backward" if found == {"forward", "backward"} else min(found)
+        title = " and ".join(sorted(found, key=list(TITLES).index))
+        title = title if title in TITLES else max(found, key=list(TITLES).index)
         titles.append("" if lone else title)
     for position, title in enumerate(titles):
         if not title:

@@ -41,13 +41,14 @@ def step_file(generated: Generated, package: str) -> str:
         for module, names in _own(generated).items()
     }
     *routines, main = generated.definitions
+    constants = _constants(generated)
+    head = f'"""{generated.header}"""\n\n{import_block(imports, own)}'
     parts = [
-        f'"""{generated.header}"""\n\n{import_block(imports, own)}',
-        _constants(generated),
+        f"{head}\n\n{constants}" if constants else head,
         *routines,
         f"@{WRAPPER}({', '.join(_arguments(generated))})\n{main}",
     ]
-    return "\n\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n\n".join(parts) + "\n"
 
 
 def kernel_files(generated: Generated, user: str) -> dict[str, str]:

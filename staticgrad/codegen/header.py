@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from staticgrad.codegen.cost import flops, traffic
 from staticgrad.codegen.layout import WIDTH
 from staticgrad.codegen.program import Buffer, Program
-from staticgrad.graph.dims import format_shape
+from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.origin import Origin
 from staticgrad.rewrite.graph import Graph
 
@@ -35,7 +36,8 @@ def header(graph: Graph, program: Program, name: str) -> str:
 
 def _cost(program: Program) -> str:
     """What a call takes, in Python syntax over the named dimensions."""
-    return f"{WORKSPACE}{program.workspace} bytes."
+    work, moved = format_dim(flops(program)), format_dim(traffic(program))
+    return f"{WORKSPACE}{program.workspace} bytes. FLOPs: {work}. Traffic: {moved} bytes."
 
 
 def kind(buffer: Buffer, updated: set[str]) -> str:

@@ -87,7 +87,7 @@ def import_block(*groups: Mapping[str, Sequence[str]]) -> str:
     blocks = []
     for group in (standard, *groups):
         lines = []
-        for module in sorted(group):
+        for module in sorted(group, key=lambda module: (not isinstance(group[module], str), module)):
             names = group[module]
             if module == "math" and group is not standard:
                 continue

@@ -227,9 +227,9 @@ class Binding:
     base: int
     step: int
 
-    def number(self, turn: str) -> str:
+    def number(self, turn: str, offset: int = 0) -> str:
         assert self.stack is not None
-        start = self.base - self.stack.first
+        start = self.base - self.stack.first + offset
         if self.step < 0:
             return f"{start} - {turn}" if start else f"-{turn}"
         return f"{turn} + {start}" if start else turn
@@ -349,12 +349,23 @@ def starts_together(group: list[Any]) -> list[Any]:
 
 
 def groups(items: list[Any]) -> list[list[Any]]:
-    """The items of a program, each with the first values of accumulators that stand above it."""
+    """The items of a program, each with the first values of the accumulators that it needs."""
     found: list[list[Any]] = []
     pending: list[Any] = []
     for item in items:
-        pending.append(item)
-        if not only_starts(item):
-            found.append(pending)
-            pending = []
+        if only_starts(item):
+            pending.append(item)
+            continue
+        needed = involved(item) if pending else set()
+        mine = [start for start in pending if involved(start) & needed]
+        pending = [start for start in pending if start not in mine]
+        found.append([*mine, item])
     return [*found, *([item] for item in pending)]
+
+
+def involved(item: Any) -> set[Buffer]:
+    """The arrays and variables that an item reads or writes."""
+    members = list(statements(item))
+    found = {access.buffer.memory for member in members for access in member.accesses}
+    found |= {member.target.memory for member in members if member.target is not None}
+    return found | {b.finishes_in.memory for b in found if b.finishes_in is not None}

@@ -43,5 +43,20 @@ def copies(modules: Iterable[str]) -> dict[str, str]:
             continue
         text = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
         waiting += [found[0] for found in OWN_IMPORT.findall(text)]
-        texts[file] = OWN_IMPORT.sub(r"from .\2 import ", text)
+        texts[file] = _within_one_package(text)
     return dict(sorted(texts.items()))
+
+
+def _within_one_package(text: str) -> str:
+    """A module whose imports from the library are from the modules beside it, in order."""
+    lines = text.splitlines(keepends=True)
+    own = [
+        statement for statement in ast.parse(text).body
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("staticgrad.")
+    ]  # fmt: skip
+    if not own:
+        return text
+    first, last = own[0].lineno - 1, own[-1].end_lineno
+    parts = ["".join(lines[s.lineno - 1 : s.end_lineno]) for s in own]
+    block = "".join(sorted(OWN_IMPORT.sub(r"from .\2 import ", part) for part in parts))
+    return "".join([*lines[:first], block, *lines[last:]])

@@ -264,13 +264,18 @@ def adjoint_context(primal: Node | None) -> Iterator[None]:
         _adjoint_context.reset(token)
 
 
-@contextmanager
-def rewriting(node: Node) -> Iterator[None]:
-    """Nodes made inside are to stand for ``node``: they take over its origin, and what it is the
-    adjoint of."""
-    token = _rewritten.set(node)
-    try:
-        with adjoint_context(node.adjoint_of):
-            yield
-    finally:
-        _rewritten.reset(token)
+class rewriting:
+    """``with rewriting(node):`` nodes made inside are to stand for ``node``: they take over its origin,
+    and what it is the adjoint of."""
+
+    __slots__ = ("node", "tokens")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __enter__(self) -> None:
+        self.tokens = _rewritten.set(self.node), _adjoint_context.set(self.node.adjoint_of)
+
+    def __exit__(self, *error: object) -> None:
+        _rewritten.reset(self.tokens[0])
+        _adjoint_context.reset(self.tokens[1])

@@ -63,6 +63,14 @@ def inherit(node: Node, replaced: Node) -> Node:
     return node
 
 
+def lend_role(node: Node, replaced: Node) -> None:
+    """A part of a derivation that turns out to be a whole adjoint is called so."""
+    if node.role is None and node.name is None and node.adjoint_of is not None and node.inputs:
+        node.role, node.adjoint_too_of = replaced.role, replaced.adjoint_too_of
+        node.adjoint_of = replaced.adjoint_of
+        node.derivative_of = replaced.derivative_of
+
+
 def transform(
     outputs: Sequence[Node], visit: Callable[[Node], Node], keep: Iterable[Node] = ()
 ) -> list[Node]:

@@ -149,6 +149,9 @@ def expand_composites(graph: Graph) -> Graph:
 
 def _expanded(node: Node) -> Node | None:
     op = node.op
+    written_out = isinstance(op, Composite) or (isinstance(op, Elementwise) and not op.primitive)
+    if not written_out and op.name not in ("relu", "clip"):
+        return None
     with rewriting(node):
         if isinstance(op, Composite):
             return op.expand(node)
@@ -157,9 +160,7 @@ def _expanded(node: Node) -> Node | None:
         if op.name == "clip":
             value, low, high = node.inputs
             return scalar.minimum(scalar.maximum(value, low), high)
-        if isinstance(op, Elementwise) and not op.primitive:
-            return op.expand(node)
-    return None
+        return op.expand(node)  # type: ignore[attr-defined]
 
 
 def split_sums(graph: Graph) -> Graph:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from staticgrad.graph.node import Node, rewriting
-from staticgrad.graph.traverse import inherit, transform
+from staticgrad.graph.traverse import inherit, lend_role, transform
 
 #: how often each rule fired, for whoever asked (see ``counting``)
 FIRED: ContextVar[Counter[str] | None] = ContextVar("staticgrad_rules_fired", default=None)
@@ -84,5 +84,8 @@ class RuleSet:
             if fired is not None:
                 fired[rule.name] += 1
             # a replacement made for this node takes over its name; one that was there before does not
-            return inherit(replacement, node) if replacement.serial > node.serial else replacement
+            if replacement.serial > node.serial:
+                return inherit(replacement, node)
+            lend_role(replacement, node)
+            return replacement
         return None

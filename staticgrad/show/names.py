@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from staticgrad.graph.dims import format_dim
 from staticgrad.graph.node import Node
-from staticgrad.graph.traverse import topological, users
+from staticgrad.graph.traverse import lend_role, topological, users
 from staticgrad.ops.known import scalar_value
 
 #: a derived name longer than this is cut down to the op's
@@ -167,9 +167,7 @@ def name_sources(order: Sequence[Node]) -> None:
             continue
         (source,) = node.inputs
         if source.role is None and source.name is None and len(takers[source]) == 1:
-            source.role, source.adjoint_of = node.role, node.adjoint_of
-            source.adjoint_too_of = node.adjoint_too_of
-            source.derivative_of = node.derivative_of
+            lend_role(source, node)
 
 
 def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:

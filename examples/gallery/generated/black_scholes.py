@@ -1,5 +1,5 @@
 """black_scholes: computes price, d_s, d_k, d_t, d_r, d_v (models.py:118, models.py:116).
-Workspace: 0 bytes.
+Workspace: 0 bytes. FLOPs: 184 * n. Traffic: 88 * n bytes.
 
     s      float64  (n,)  input
     k      float64  (n,)  input

@@ -1,5 +1,5 @@
 """convolutional_net: computes loss and updates parameters in place (models.py:74).
-Workspace: 90496 bytes.
+Workspace: 90496 bytes. FLOPs: 123441. Traffic: 122220 bytes.
 
     images                       float32  (8, 1, 8, 8)  input
     labels                       int64    (8,)          input
@@ -168,15 +168,16 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     # ---- update ------------------------------------------------------------------------------
     update(flat(conv_weight), flat(d_conv_weight), flat(conv_weight_momentum_buffer), momentum, lr)
 
-    # ---- backward ----------------------------------------------------------------------------
-    # b_2 = momentum * conv_bias_momentum_buffer + sum(sum_d_conv.T, axis=1)  [models.py:174]
+    # ---- backward and update -----------------------------------------------------------------
+    # d_conv_bias = sum(sum_d_conv.T, axis=1)  [adjoint of conv_bias, models.py:65]
+    # b_2 = momentum * conv_bias_momentum_buffer + d_conv_bias  [models.py:174]
     # conv_bias_momentum_buffer = b_2  [models.py:174]
     # conv_bias = conv_bias - lr * b_2  [models.py:174]
     for i in range(4):
-        sum_permute_dims_sum_d_conv = f32(0.0)
+        d_conv_bias = f32(0.0)
         for j in range(8):
-            sum_permute_dims_sum_d_conv = plus(sum_permute_dims_sum_d_conv, sum_d_conv[j, i])
-        b_2 = momentum * conv_bias_momentum_buffer[i] + sum_permute_dims_sum_d_conv
+            d_conv_bias = plus(d_conv_bias, sum_d_conv[j, i])
+        b_2 = momentum * conv_bias_momentum_buffer[i] + d_conv_bias
         conv_bias_momentum_buffer[i] = b_2
         conv_bias[i] = conv_bias[i] - lr * b_2
 

@@ -1,5 +1,5 @@
 """eight_schools: computes log_density, d_theta (models.py:137, models.py:133).
-Workspace: 64 bytes.
+Workspace: 64 bytes. FLOPs: 473. Traffic: 520 bytes.
 
     theta        float64  (10,)  input
     constant     float64  (8,)   constant
@@ -30,7 +30,6 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
     tau = exp(theta[1])  # [models.py:134]
     scaled_tau = tau / 5.0  # [models.py:136]
     square_scaled_tau = scaled_tau * scaled_tau  # [models.py:136]
-    total = 0.0
     scaled_part_theta = theta[0] / 5.0  # [models.py:136]
 
     # residual = (constant - (theta[:1] + tau * theta[2:])) / constant_2  [models.py:135]
@@ -42,7 +41,7 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
     #     [for the adjoint of tau, models.py:135]
     # total_2 = sum(residual * residual)  [models.py:137]
     # total = sum(theta[2:] * theta[2:])  [models.py:136]
-    total_2 = sum_negative_product = sum_negative = 0.0
+    total = total_2 = sum_negative_product = sum_negative = 0.0
     for i in range(8):
         residual = (constant[i] - (theta[0] + tau * theta[i + 2])) / constant_2[i]
         scaled_residual = -0.5 * residual

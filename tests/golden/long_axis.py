@@ -1,0 +1,84 @@
+"""function: computes value, d_w, d_s (golden_models.py:53).
+Workspace: 102656 bytes. FLOPs: 66560001. Traffic: 18670600 bytes.
+
+    x      float64  (20000, 16)  input
+    w      float64  (16, 32)     input
+    s      float64  (1000000,)   input
+    value  float64  ()           output
+    d_w    float64  (16, 32)     output
+    d_s    float64  (1000000,)   output
+"""
+
+from numba import njit
+
+from staticgrad.kernels.arrays import distinct, f64, rows_of, view
+from staticgrad.kernels.gemm import matmul, matmul_tn_sum
+from staticgrad.kernels.parallel import first_of, in_parallel
+from staticgrad.vectormath.combining import plus
+from staticgrad.vectormath.exponential import exp, tanh
+
+
+@njit(error_model="numpy")
+def part_of_sum_exp_negative_square_s(number, s, d_s, partial_sum_exp_negative_square_s):
+    d_s = distinct(d_s)
+    sum_exp_negative_square_s = 0.0
+    first = first_of(number, 37038)
+    for further in range(min(37038, 1000000 - first)):
+        i = first + further
+        exp_negative_square_s = exp(-(s[i] * s[i]))
+        d_s[i] = -(exp_negative_square_s * (2.0 * s[i]))
+        sum_exp_negative_square_s = plus(sum_exp_negative_square_s, exp_negative_square_s)
+    partial_sum_exp_negative_square_s[number] = sum_exp_negative_square_s
+
+
+@njit(error_model="numpy")
+def function(x, w, s, workspace, value, d_w, d_s):
+    # ---- inputs, parameters, intermediates ---------------------------------------------------
+    if (
+        x.shape != (20000, 16)
+        or w.shape != (16, 32)
+        or s.shape != (1000000,)
+        or workspace.size < 102656
+    ):
+        return 1  # the caller says what does not fit
+    d_w = distinct(d_w)
+    d_s = distinct(d_s)
+    partial_sum_exp_negative_square_s = view(workspace, 0, (27,), f64)
+    x_w = view(workspace, 256, (200, 32), f64)
+    d_x_w = view(workspace, 51456, (200, 32), f64)
+
+    # ---- forward and backward ----------------------------------------------------------------
+    # exp_negative_square_s = exp(-square(s))  [golden_models.py:53]
+    # d_s = -(exp_negative_square_s * (2.0 * s))  [adjoint of s, golden_models.py:53]
+    # sum_exp_negative_square_s = sum(exp_negative_square_s)  [golden_models.py:53]
+    sum_exp_negative_square_s = 0.0
+    in_parallel(part_of_sum_exp_negative_square_s, 27, (s, d_s, partial_sum_exp_negative_square_s))
+    for number in range(27):
+        sum_exp_negative_square_s = plus(
+            sum_exp_negative_square_s, partial_sum_exp_negative_square_s[number]
+        )
+    sum_tanh_x_w = 0.0
+
+    for first in range(0, 20000, 200):
+        x_rows = rows_of(x, first, 200)
+
+        # ---- forward -------------------------------------------------------------------------
+        matmul(x_rows, w, x_w)  # x_rows @ w  [golden_models.py:53]
+
+        # ---- forward and backward ------------------------------------------------------------
+        # tanh_x_w = tanh(x_w)  [golden_models.py:53]
+        # d_x_w = 1.0 - square(tanh_x_w)  [adjoint of x_w, golden_models.py:53]
+        # sum_tanh_x_w = sum(tanh_x_w)  [golden_models.py:53]
+        for i in range(200):
+            for j in range(32):
+                tanh_x_w = tanh(x_w[i, j])
+                d_x_w[i, j] = 1.0 - tanh_x_w * tanh_x_w
+                sum_tanh_x_w = plus(sum_tanh_x_w, tanh_x_w)
+
+        # ---- backward ------------------------------------------------------------------------
+        # d_w = x_rows.T @ d_x_w  [adjoint of w, golden_models.py:53]
+        matmul_tn_sum(x_rows, d_x_w, d_w, first > 0)
+
+    # ---- forward and backward ----------------------------------------------------------------
+    value[()] = sum_tanh_x_w + sum_exp_negative_square_s  # [golden_models.py:53]
+    return 0
