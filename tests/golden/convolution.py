@@ -55,12 +55,12 @@ def function(images, parameters, workspace, loss, d_kernel):
             for k in range(16):
                 tanh_convolution_images_2[i, j, k] = tanh(convolution_images_2[i, j, k])
 
-    # pooled = max_pool2d(tanh_convolution_images_2_2, 2)  [golden_models.py:43]
+    # pooled = max_pool2d(tanh_convolution_images_2_2, kernel_size=2)  [golden_models.py:43]
     max_pool(tanh_convolution_images_2_2, pooled, (2, 2), (2, 2), (0, 0), (1, 1))
 
     # ---- forward and backward ----------------------------------------------------------------
     # d_pooled = 0.041666668 * pooled_2  [adjoint of pooled, golden_models.py:44]
-    # sum_square_pooled_2 = sum(square(pooled_2))  [golden_models.py:44]
+    # sum_square_pooled_2 = sum(pooled_2**2)  [golden_models.py:44]
     sum_square_pooled_2 = f32(0.0)
     for i in range(4):
         for j in range(3):
@@ -73,7 +73,7 @@ def function(images, parameters, workspace, loss, d_kernel):
 
     # ---- backward ----------------------------------------------------------------------------
     # d_tanh_convolution_images_2 = max_pool_spread(tanh_convolution_images_2_2, pooled,
-    #     d_pooled_2, 2)  [adjoint of tanh_convolution_images_2, golden_models.py:43]
+    #     d_pooled_2, kernel_size=2)  [adjoint of tanh_convolution_images_2, golden_models.py:43]
     max_pool_spread(
         tanh_convolution_images_2_2,
         pooled,
@@ -85,8 +85,8 @@ def function(images, parameters, workspace, loss, d_kernel):
         (1, 1),
     )
 
-    # d_convolution_images = d_tanh_convolution_images_2_2 * (1.0 -
-    #     square(tanh_convolution_images_2))  [adjoint of convolution_images, golden_models.py:43]
+    # d_convolution_images = d_tanh_convolution_images_2_2 * (1 - tanh_convolution_images_2**2)
+    #     [adjoint of convolution_images, golden_models.py:43]
     for i in range(4):
         for j in range(3):
             for k in range(16):

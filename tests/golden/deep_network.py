@@ -52,7 +52,7 @@ def forward_add(weight, bias, tanh1):
 
 @njit(error_model="numpy")
 def backward_multiply(d_bias, gradient, tanh13, gradient_2):
-    # gradient_2 = gradient * (1.0 - square(tanh13))  [adjoint of linear12, golden_models.py:35]
+    # gradient_2 = gradient * (1 - tanh13**2)  [adjoint of linear12, golden_models.py:35]
     # d_bias = sum(gradient_2, axis=0)  [adjoint of linear12_bias, golden_models.py:35]
     for i in range(16):
         d_bias[i] = f32(0.0)
@@ -110,10 +110,10 @@ def train_step(x, y, parameters, workspace, loss):
     # linear14 = tanh13_linear14_weight + linear14_bias  [golden_models.py:35]
     # tanh15 = tanh(linear14)  [golden_models.py:35]
     # tanh15_minus_y = tanh15 - y  [golden_models.py:35]
-    # d_linear14 = 0.00390625 * tanh15_minus_y * (1.0 - square(tanh15))
+    # d_linear14 = tanh15_minus_y * (1 - tanh15**2) / 256
     #     [adjoint of linear14, golden_models.py:35]
     # d_linear14_bias = sum(d_linear14, axis=0)  [adjoint of linear14_bias, golden_models.py:35]
-    # sum_square_tanh15_minus_y = sum(square(tanh15_minus_y))  [golden_models.py:35]
+    # sum_square_tanh15_minus_y = sum(tanh15_minus_y**2)  [golden_models.py:35]
     sum_square_tanh15_minus_y = f32(0.0)
     for i in range(16):
         d_linear14_bias[i] = f32(0.0)
@@ -140,8 +140,7 @@ def train_step(x, y, parameters, workspace, loss):
         # d_tanh13 = gradient @ weight  [adjoint of tanh13, golden_models.py:35]
         matmul(gradient, weight, d_tanh13)
 
-        # gradient_2 = d_tanh13 * (1.0 - square(tanh1_2))
-        #     [adjoint of linear12, golden_models.py:35]
+        # gradient_2 = d_tanh13 * (1 - tanh1_2**2)  [adjoint of linear12, golden_models.py:35]
         # d_bias = sum(gradient_2, axis=0)  [adjoint of linear12_bias, golden_models.py:35]
         backward_multiply(d_bias, d_tanh13, tanh1_2, gradient_2)
 

@@ -48,8 +48,8 @@ def function(x, w, s, workspace, value, d_w, d_s):
     d_x_w = view(workspace, 51456, (200, 32), f64)
 
     # ---- forward and backward ----------------------------------------------------------------
-    # exp_negative_square_s = exp(-square(s))  [golden_models.py:53]
-    # d_s = -(exp_negative_square_s * (2.0 * s))  [adjoint of s, golden_models.py:53]
+    # exp_negative_square_s = exp(-s**2)  [golden_models.py:53]
+    # d_s = -2 * exp_negative_square_s * s  [adjoint of s, golden_models.py:53]
     # sum_exp_negative_square_s = sum(exp_negative_square_s)  [golden_models.py:53]
     sum_exp_negative_square_s = 0.0
     in_parallel(part_of_sum_exp_negative_square_s, 27, (s, d_s, partial_sum_exp_negative_square_s))
@@ -67,7 +67,7 @@ def function(x, w, s, workspace, value, d_w, d_s):
 
         # ---- forward and backward ------------------------------------------------------------
         # tanh_x_w = tanh(x_w)  [golden_models.py:53]
-        # d_x_w = 1.0 - square(tanh_x_w)  [adjoint of x_w, golden_models.py:53]
+        # d_x_w = 1 - tanh_x_w**2  [adjoint of x_w, golden_models.py:53]
         # sum_tanh_x_w = sum(tanh_x_w)  [golden_models.py:53]
         for i in range(200):
             for j in range(32):

@@ -25,9 +25,9 @@ def function(x, f, d_x, d_x_2):
     # ---- forward and backward ----------------------------------------------------------------
     # cos_x = cos(x)  [for the adjoint of sin_x, golden_models.py:60]
     # exp_x = exp(x)  [golden_models.py:60]
-    # d_cos_x = 0.5 * exp_x  [adjoint of cos_x, golden_models.py:60]
+    # d_cos_x = exp_x / 2  [adjoint of cos_x, golden_models.py:60]
     # sin_x = sin(x)  [golden_models.py:60]
-    # d_x_2 = (0.5 * cos_x + 0.5 * sin_x) * exp_x - d_cos_x * sin_x + d_cos_x * cos_x
+    # d_x_2 = exp_x * (cos_x / 2 + sin_x / 2) - d_cos_x * sin_x + d_cos_x * cos_x
     #     [adjoint of x, golden_models.py:60]
     # sin_x_exp_x = sin_x * exp_x  [golden_models.py:60]
     # d_x = sin_x_exp_x + exp_x * cos_x  [adjoint of x, golden_models.py:60]

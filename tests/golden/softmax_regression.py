@@ -65,7 +65,7 @@ def step(x, y, parameters, workspace, loss):
     # sum_exponential = sum(exponential, axis=1)  [golden_models.py:18]
     # total = sum(log(sum_exponential) + max_x_W_plus_b - x_W_plus_b[arange(batch), y])
     #     [golden_models.py:18]
-    # d_x_W_plus_b = (exponential / sum_exponential - float32(y == arange(10))) * one_over_batch
+    # d_x_W_plus_b = one_over_batch * (exponential / sum_exponential - float32(y == arange(10)))
     #     [adjoint of x_W_plus_b, golden_models.py:18]
     # d_b = sum(d_x_W_plus_b, axis=0)  [adjoint of b, golden_models.py:18]
     total = f32(0.0)

@@ -43,12 +43,11 @@ def update(
     step_size,
     v_correction,
 ):
-    # v = beta2_f32 * exp_avg_sq + one_minus_beta2 * square(gradient)  [golden_models.py:28]
+    # v = beta2_f32 * exp_avg_sq + one_minus_beta2 * gradient**2  [golden_models.py:28]
     # exp_avg_sq = v  [golden_models.py:28]
     # m = exp_avg + one_minus_beta1 * (gradient - exp_avg)  [golden_models.py:28]
     # exp_avg = m  [golden_models.py:28]
-    # parameter = parameter - step_size * (m / (sqrt(v) / v_correction + 1e-08))
-    #     [golden_models.py:28]
+    # parameter = parameter - step_size * m / (sqrt(v) / v_correction + 1e-8)  [golden_models.py:28]
     for i in range(parameter.size):
         v = beta2_f32 * exp_avg_sq[i] + one_minus_beta2 * (gradient[i] * gradient[i])
         exp_avg_sq[i] = v
@@ -90,15 +89,15 @@ def train_step(x, y, parameters, workspace, loss):
 
     # ---- forward and backward ----------------------------------------------------------------
     # linear0 = x_linear0_weight + linear0_bias  [golden_models.py:27]
-    # relu1 = maximum(linear0, 0.0)  [golden_models.py:27]
+    # relu1 = maximum(linear0, 0)  [golden_models.py:27]
     # linear2 = sum(relu1 * linear2_weight, axis=1) + linear2_bias  [golden_models.py:27]
     # linear2_minus_y = linear2 - y  [golden_models.py:27]
     # d_linear2 = 0.2 * linear2_minus_y  [adjoint of linear2, golden_models.py:27]
     # d_linear2_bias = sum(d_linear2, axis=0)  [adjoint of linear2_bias, golden_models.py:27]
-    # sum_square_linear2_minus_y = sum(square(linear2_minus_y))  [golden_models.py:27]
+    # sum_square_linear2_minus_y = sum(linear2_minus_y**2)  [golden_models.py:27]
     # d_linear2_weight = sum(relu1 * d_linear2, axis=0)
     #     [adjoint of linear2_weight, golden_models.py:27]
-    # d_linear0 = where(relu1 > 0.0, d_linear2 * linear2_weight, 0.0)
+    # d_linear0 = where(relu1 > 0, d_linear2 * linear2_weight, 0)
     #     [adjoint of linear0, golden_models.py:27]
     # d_linear0_bias = sum(d_linear0, axis=0)  [adjoint of linear0_bias, golden_models.py:27]
     sum_square_linear2_minus_y = d_linear2_bias = f32(0.0)
