@@ -161,10 +161,11 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
 
     # d_linear2_weight = sum(d_d_linear0_3 * one_minus_square_tanh1 - d_d_square_tanh1 *
     #     d_d_linear0, axis=0)  [adjoint of linear2_weight, models.py:154]
-    # d_tanh1 = d_d_linear0_2 * product * twice_tanh1 - 2 * d_d_tanh1 *
+    # d_loss_d_tanh1 = d_d_linear0_2 * product * twice_tanh1 - 2 * d_d_tanh1 *
     #     d_u_xx_d_one_minus_square_tanh1 - d_d_linear0_3 * linear2_weight * twice_tanh1
     #     [adjoint of tanh1, models.py:154]
-    # d_loss_d_linear0 = d_tanh1 * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
+    # d_loss_d_linear0 = d_loss_d_tanh1 * one_minus_square_tanh1
+    #     [adjoint of linear0, models.py:154]
     # d_linear0_bias = sum(d_loss_d_linear0, axis=0)  [adjoint of linear0_bias, models.py:154]
     for i in range(8):
         d_linear0_bias[i] = f32(0.0)
@@ -176,12 +177,12 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
                 - d_d_square_tanh1[i, j] * d_d_linear0[i, j]
             )
             d_d_tanh1 = d_d_linear0_2[i, j] * one_minus_square_tanh1[i, j]
-            d_tanh1 = (
+            d_loss_d_tanh1 = (
                 d_d_linear0_2[i, j] * product[i, j] * twice_tanh1[i, j]
                 + f32(-2.0) * (d_d_tanh1 * d_u_xx_d_one_minus_square_tanh1[i, j])
                 - d_d_linear0_3[i, j] * linear2_weight[0, j] * twice_tanh1[i, j]
             )
-            d_loss_d_linear0[i, j] = d_tanh1 * one_minus_square_tanh1[i, j]
+            d_loss_d_linear0[i, j] = d_loss_d_tanh1 * one_minus_square_tanh1[i, j]
             d_linear0_bias[j] += d_loss_d_linear0[i, j]
 
     # u_d_loss_d_linear0 = u.T @ d_loss_d_linear0
