@@ -123,6 +123,7 @@ class Emitter(Writer):
     def routine(self, routine: Routine) -> Definition:
         """A function of loops that occur several times, under names that fit all occurrences."""
         self._begin()
+        self.is_routine = True
         with renamed(dict([*routine.parameters, *routine.internal])):
             names = [name for _, name in routine.parameters]
             self.lines.append('@njit(error_model="numpy")')
@@ -140,6 +141,7 @@ class Emitter(Writer):
             else:
                 self._items(starts_together(routine.items))
             self.mark(first, members, "kernel")
+        self.is_routine = False
         return self._end()
 
     def _inputs(self) -> None:

@@ -50,6 +50,8 @@ class Writer:
         self.explained: set[Node] = set()
         #: whether a heading was written last
         self.headed = False
+        #: whether a function for several places is being written
+        self.is_routine = False
         #: the last line that had room for a formula beside it
         self.last_beside = -1
 
@@ -173,7 +175,8 @@ class Writer:
                 continue
             first = len(self.lines)
             margin = INDENT * self.depth
-            lines = comment(target.name, text, f"[{self.source(member.node)}]", self.depth)
+            source = f"[{self.source(member.node, target.name)}]"
+            lines = comment(target.name, text, source, self.depth)
             self.lines += [f"{margin}{line}" for line in lines]
             self.mark(first, [member], "comment")
 
@@ -215,13 +218,18 @@ class Writer:
             and member.node.name is None and member.node.role is None
         }  # fmt: skip
 
-    def source(self, node: Node) -> str:
-        """The user's line that a node comes from, and what it is the adjoint of."""
+    def source(self, node: Node, name: str = "") -> str:
+        """The user's line that a node comes from, and what it is the adjoint of; in a function for
+        several layers, where ``name`` is what the node is called, that is what layers share."""
         origin = str(node.origin) if isinstance(node.origin, Origin) else ""
         primal = primal_of(node)
         if primal is None:
             return origin
         named = self.program.names.of_declared(primal) or describe(primal, self.program.names)
+        if self.is_routine and node.role and name.startswith("d_"):
+            named = name.removeprefix("d_")
+        elif self.is_routine and not primal.name:
+            return origin
         told = f"{'adjoint' if node.role else 'for the adjoint'} of {identifier(named)}"
         return f"{told}, {origin}" if origin else told
 

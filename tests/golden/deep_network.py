@@ -53,7 +53,7 @@ def forward_add(weight, bias, tanh1):
 @njit(error_model="numpy")
 def backward_multiply(d_bias, gradient, tanh13, gradient_2):
     # gradient_2 = gradient * (1 - tanh13**2)  [adjoint of linear12, golden_models.py:35]
-    # d_bias = sum(gradient_2, axis=0)  [adjoint of linear12_bias, golden_models.py:35]
+    # d_bias = sum(gradient_2, axis=0)  [adjoint of bias, golden_models.py:35]
     for i in range(16):
         d_bias[i] = f32(0.0)
     for i in range(32):
