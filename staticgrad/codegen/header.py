@@ -21,17 +21,23 @@ def header(graph: Graph, program: Program, name: str) -> str:
     """The docstring of a generated module. Its table names every array; ``on_arrays``, which makes a
     plain function of an exported module, goes by it."""
     outputs = ", ".join(buffer.name for buffer in program.outputs)
-    updated = {program.names[parameter] for parameter, _ in graph.updates}
+    updated = bool(graph.updates)
     what = [f"computes {outputs}"] if outputs else []
     what += ["updates parameters in place"] if updated else []
     first = f"{name}: {' and '.join(what) or 'computes nothing'}{_declared(graph)}."
-    rows = [
+    rows = array_rows(graph, program)
+    lines = [*textwrap.wrap(first, WIDTH - 3), *textwrap.wrap(_cost(program), WIDTH)]
+    return "\n".join([*lines, *([""] if rows else []), *columns(rows)]) + "\n"
+
+
+def array_rows(graph: Graph, program: Program) -> list[tuple[str, str, str, str]]:
+    """Name, dtype, shape and kind of every array that a call reads or writes."""
+    updated = {program.names[parameter] for parameter, _ in graph.updates}
+    return [
         (buffer.name, str(buffer.dtype), format_shape(buffer.shape), kind(buffer, updated))
         for buffers in (program.inputs, program.parameters, program.constants, program.outputs)
         for buffer in buffers
     ]
-    lines = [*textwrap.wrap(first, WIDTH - 3), *textwrap.wrap(_cost(program), WIDTH)]
-    return "\n".join([*lines, *([""] if rows else []), *columns(rows)]) + "\n"
 
 
 def _cost(program: Program) -> str:

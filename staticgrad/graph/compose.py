@@ -138,7 +138,13 @@ def minus(left: Expression, right: Expression) -> Expression:
 
 
 def transposed(operand: Expression, stacked: bool = False) -> Expression:
-    """The transpose; the operand of a transpose for another one."""
+    """The transpose; the operand of a transpose, and the product of transposes for a product's."""
+    if isinstance(operand, Infix) and operand.operator == "@":
+        left, right = operand.left, operand.right
+        if left.rank == right.rank == 2 + (operand.rank > 2):
+            return replace(
+                operand, left=transposed(right, stacked), right=transposed(left, stacked)
+            )
     if isinstance(operand, Transpose) and operand.stacked == stacked:
         return operand.operand
     return Transpose(operand, stacked, rank=operand.rank)

@@ -176,6 +176,20 @@ class Call(Expression):
 
 
 @dataclass(frozen=True)
+class Listed(Expression):
+    """Several values, one after the other."""
+
+    items: tuple[Expression, ...]
+
+    def parts(self) -> Iterable[Expression]:
+        return self.items
+
+    @property
+    def weight(self) -> int:
+        return sum(item.weight for item in self.items)
+
+
+@dataclass(frozen=True)
 class Along(Call):
     """A function along some axes of its argument: a sum, a maximum, a softmax.
 
@@ -258,7 +272,7 @@ class Indexed(Expression):
 
 @dataclass(frozen=True)
 class Positions(Expression):
-    """0, 1, 2 and so on along an axis of ``size``, which is the array's axis ``axis``."""
+    """0, 1, 2 and so on along an axis of ``size``, which is axis ``axis`` of ``rank``."""
 
     size: Expression
     axis: int

@@ -211,6 +211,10 @@ class Node(ArrayMethods):
         """
         return FUNCTIONS["format_latex"](self)
 
+    def _repr_html_(self) -> str | None:
+        """What Jupyter shows where it shows HTML: the equations with their types."""
+        return None if self.is_eager else FUNCTIONS["format_html"](self)
+
     def _repr_latex_(self) -> str | None:
         """What Jupyter shows; of a tensor, which has a value, nothing but that."""
         if self.is_eager:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from staticgrad.graph.compose import times
 from staticgrad.graph.expression import Call
 from staticgrad.graph.node import GraphError, Node
 from staticgrad.ops.elementwise import FORMULA, elementwise, out, x, y
@@ -50,8 +51,9 @@ relu = elementwise(
     doc="max(x, 0); its derivative at 0 is 0.",
 )  # fmt: skip
 silu = elementwise(
-    "silu", x * sigmoid.head(x), flops=14, notation=FORMULA, doc="x sigmoid(x)."
-)
+    "silu", x * sigmoid.head(x), flops=14, doc="x sigmoid(x).",
+    notation=lambda a: Call("silu", (a,), notation=times(a, Call("sigma", (a,), rank=a.rank))),
+)  # fmt: skip
 
 _slope = sympy.Symbol("negative_slope", real=True)
 leaky_relu = elementwise(

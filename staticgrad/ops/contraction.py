@@ -69,12 +69,12 @@ class Contract(Op):
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         subscripts = node.attrs["subscripts"]
-        pattern = MATRIX_PATTERNS.get(subscripts)
+        pattern = MATRIX_PATTERNS.get(subscripts) or stacked_pattern(subscripts)
         if pattern is None:
             return Contraction(subscripts, *arguments, rank=node.ndim)
         operands = [
-            transposed(item) if flip else item
-            for item, flip in zip(arguments, pattern[1], strict=True)
+            transposed(item, stacked=source.ndim > 2) if flip else item
+            for item, source, flip in zip(arguments, node.inputs, pattern[1], strict=True)
         ]
         if pattern[0]:
             operands.reverse()
@@ -98,6 +98,26 @@ MATRIX_PATTERNS = {
     "a,a->": (False, (False, False)),
     "abc,acd->abd": (False, (False, False)),
 }
+
+
+def stacked_pattern(subscripts: str) -> tuple[bool, tuple[bool, bool]] | None:
+    """The same for products of stacks of matrices, and of a stack with a matrix; None for others."""
+    left, right, out = parse(subscripts)
+    if len(out) < 3 or min(len(left), len(right)) < 2:
+        return None
+    batch, row, column = out[:-2], out[-2], out[-1]
+    if any(letters[:-2] not in ("", batch) for letters in (left, right)):
+        return None
+    inner = set(left) & set(right) - set(out)
+    if len(inner) != 1:
+        return None
+    (k,) = inner
+    for swapped, (first, second) in ((False, (left, right)), (True, (right, left))):
+        if set(first[-2:]) == {row, k} and set(second[-2:]) == {k, column}:
+            flips = first[-1] != k, second[-1] == k
+            return swapped, (flips[1], flips[0]) if swapped else flips
+    return None
+
 
 CONTRACT = register(Contract("contract"))
 

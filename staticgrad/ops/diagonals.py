@@ -9,7 +9,7 @@ import numpy as np
 
 from staticgrad.graph.compose import dimension
 from staticgrad.graph.dims import Shape, canonical, format_shape
-from staticgrad.graph.expression import Expression, Positions
+from staticgrad.graph.expression import Call, Expression, Positions
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, normalize_axis
 from staticgrad.ops.lowering import Index, IndexMap, Reader, Scalar, ternary
@@ -50,6 +50,11 @@ class Diagonal(IndexMap, Op):
         )
 
 
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        options = _options(node.attrs, node.inputs[0].ndim)
+        return Call(self.name, tuple(arguments), options, rank=node.ndim)
+
+
 class EmbedDiagonal(Op):
     """Zeros with the input on the diagonal of two axes: the adjoint of ``diagonal``."""
 
@@ -83,6 +88,15 @@ class EmbedDiagonal(Op):
             conditions.append(f"{reader.integer(along)[0]} < {reader.integer(size)[0]}")
         value = reader.read(node.inputs[0], (*rest, along))
         return ternary(conditions, value, reader.number(0, node.dtype))
+
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        options = _options(node.attrs, node.ndim)
+        return Call(self.name, tuple(arguments), options, rank=node.ndim)
+
+
+def _options(attrs: Mapping[str, Any], rank: int) -> tuple[tuple[str, Any], ...]:
+    usual = {"offset": 0, "axis1": rank - 2, "axis2": rank - 1}
+    return tuple((key, attrs[key]) for key in usual if attrs[key] != usual[key])
 
 
 class Iota(Op):

@@ -174,10 +174,11 @@ class Elementwise(Op):
         if self.infix is not None:
             return joined(self.infix[0], arguments, rank, sort)
         if self.notation is not None and self.notation is not FORMULA:
-            made = replace(self.notation(*arguments), rank=rank)
+            made = replace(self.notation(*arguments, **options), rank=rank)
             return squared(made) if sort and isinstance(made, Power) else made
         written = self._written(arguments, options) if self.notation is FORMULA else None
-        return Call(self.name, tuple(arguments), options_of(options), written, rank=rank)
+        told = {key: value for key, value in options.items() if value != self.options[key]}
+        return Call(self.name, tuple(arguments), options_of(told), written, rank=rank)
 
     def _written(
         self, arguments: Sequence[Expression], options: Mapping[str, Any]
@@ -247,8 +248,8 @@ def elementwise(
     """Declare an elementwise op; see the module's docstring and ``Elementwise``.
 
     ``stands_for`` is SymPy's own function for it, where it has one (``sympy.tanh``). ``notation``
-    makes the expression that is printed of the expressions of its arguments: without one, a call; with
-    ``FORMULA`` a call in text, and the formula in mathematical notation.
+    makes the expression that is printed of the expressions of its arguments, options by name: without
+    one, it is a call; with ``FORMULA`` a call in text, and the formula in mathematical notation.
     """
     op = Elementwise(
         name, formula, derivative, arity=arity, kind=kind, call=call, infix=infix, numpy=numpy,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import canonical, format_dim, format_shape
+from staticgrad.graph.expression import Call, Expression, Listed
 from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, cast, common_dtype, insert_axes, normalize_axis
 from staticgrad.ops.lowering import Index, Reader, Scalar, ternary
@@ -67,6 +68,11 @@ class Concat(Op):
                 result = ternary([f"{position} < {end}"], value, result)
         assert result is not None
         return result
+
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        axis = node.attrs["axis"]
+        options = (("axis", axis),) if axis else ()
+        return Call(self.name, (Listed(tuple(arguments)),), options, rank=node.ndim)
 
 
 CONCAT = register(Concat("concat"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.graph.compose import divided
+from staticgrad.graph.compose import divided, number
 from staticgrad.graph.expression import (
     Call,
     Choice,
@@ -289,7 +289,7 @@ log1p = elementwise(
 )  # fmt: skip
 log2 = elementwise(
     "log2", lambda: sympy.log(x) / sympy.log(2), lambda: 1 / (x * sympy.log(2).evalf(17)),
-    call="log2", numpy=np.log2, flops=10, domain=(0.2, 3.0),
+    call="log2", numpy=np.log2, flops=10, domain=(0.2, 3.0), notation=FORMULA,
 )  # fmt: skip
 sqrt = elementwise(
     "sqrt", sympy.sqrt(x), HALF / out, call="sqrt", numpy=np.sqrt, flops=4, domain=(0.2, 3.0),
@@ -383,7 +383,7 @@ def _polygamma(x: Any, order: int) -> Any:
 _polygamma_op = elementwise(
     "polygamma", sympy.polygamma(_order, x), sympy.polygamma(_order + 1, x),
     call="polygamma", numpy=_polygamma, stands_for=sympy.polygamma, options={_order: 1},
-    flops=40, domain=(0.3, 4.0),
+    flops=40, domain=(0.3, 4.0), notation=lambda a, order: Call("polygamma", (number(order), a)),
 )  # fmt: skip
 digamma = elementwise(
     "digamma", sympy.polygamma(0, x), sympy.polygamma(1, x), call="digamma",

@@ -8,9 +8,19 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape
-from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.graph.expression import Call, Expression
+from staticgrad.graph.node import (
+    GraphError,
+    Node,
+    Op,
+    TensorType,
+    located,
+    make_node,
+    options_of,
+)
 from staticgrad.ops.convert import as_node
 from staticgrad.ops.lowering import Index, IndexMap, Reader
+from staticgrad.ops.notation import short
 from staticgrad.ops.table import register, sample
 
 
@@ -43,6 +53,9 @@ class Windows(IndexMap, Op):
         count = len(node.attrs["sizes"])
         lead = index[: -2 * count]
         return (*lead, *_places(node, index, count))
+
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        return Call(self.name, tuple(arguments), _options(node.attrs), rank=node.ndim)
 
 
 class Fold(Op):
@@ -89,6 +102,17 @@ class Fold(Op):
         """Where the element at ``own`` of the input is added."""
         count = len(node.attrs["sizes"])
         return (*own[: -2 * count], *_places(node, own, count))
+
+    def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        shape = options_of({"shape": node.shape})
+        options = (*shape, *_options(node.attrs))
+        return Call(self.name, tuple(arguments), options, rank=node.ndim)
+
+
+def _options(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    steps = {key: short(attrs[key]) for key in ("strides", "dilations")}
+    given = {key: value for key, value in steps.items() if value != 1}
+    return options_of({"sizes": attrs["sizes"], **given})
 
 
 def _places(node: Node, index: Index, count: int) -> Index:

@@ -13,6 +13,7 @@ from numba import types
 from numba.np.numpy_support import from_dtype
 
 from staticgrad.codegen.compiler import generate
+from staticgrad.codegen.header import array_rows
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.codegen.reserved import function_name
@@ -202,6 +203,19 @@ class CompiledFunction(GraphFunction):
         target = Path(path)
         write(self._generated, target)
         return target
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the signature, the arrays, and the generated code to unfold."""
+        from staticgrad.show.rich import compiled_html
+
+        inputs = ", ".join(f"{node.name}: {node.type}" for node in self._graph.inputs)
+        outputs = ", ".join(
+            f"{name}: {node.type}"
+            for name, node in zip(self._output_names(), self._graph.outputs, strict=True)
+        )
+        arrays = array_rows(self._graph, self._generated.program)
+        signature = f"{self.name}({inputs})" + (f" -> {outputs}" if outputs else "")
+        return compiled_html(signature, arrays, self.source, str(self.path))
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{node.name}: {node.type}" for node in self._graph.inputs)

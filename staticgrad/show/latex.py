@@ -11,8 +11,8 @@ from staticgrad.show.trees import lines_of
 
 SIGNS = {
     " ": r"\,", "−": "-", "×": r"\times ", "⊙": r" \odot ", "∂": r"\partial ", "∞": r"\infty ",
-    "≤": r" \le ", "≥": r" \ge ", "≠": r" \ne ", "=": " = ", "<": " < ", ">": " > ", "+": " + ",
-    "∧": r" \land ", "∨": r" \lor ", "¬": r"\lnot ", "mod": r" \bmod ", "⊤": r"\top", ",": r",\, ",
+    "≤": r" \leq ", "≥": r" \geq ", "≠": r" \neq ", "=": " = ", "<": " < ", ">": " > ", "+": " + ",
+    "∧": r" \wedge ", "∨": r" \vee ", "¬": r"\neg ", "mod": r" \bmod ", "⊤": r"\top", ",": r",\, ",
     ":": ":", ";": r";\, ", "∑": r"\sum", "∏": r"\prod", "∗": " * ", "⋆": r" \star ",
 }  # fmt: skip
 FENCES = {"⌊": r"\lfloor", "⌋": r"\rfloor", "‖": r"\Vert", "|": r"\vert"}

@@ -135,9 +135,19 @@ class Equation:
         return self.line.left.name
 
     @property
+    def is_named(self) -> bool:
+        """Whether the name is the user's, or that of a derivative, and not made for the occasion."""
+        return bool(self.line.left.label) or self.line.left.variable is not None
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Both sides in MathML, without the ``<math>`` element around them."""
+        return mathml(self.line.left), mathml(self.line.right)
+
+    @property
     def mathml(self) -> str:
         """A ``<math>`` element, to be displayed as a block."""
-        inner = f"{mathml(self.line.left)}<mo>=</mo>{mathml(self.line.right)}"
+        inner = "<mo>=</mo>".join(self.sides)
         return f'<math display="block"><mrow>{inner}</mrow></math>'
 
     @property

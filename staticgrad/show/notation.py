@@ -23,6 +23,7 @@ from staticgrad.graph.expression import (
     Indexed,
     Indicator,
     Infix,
+    Listed,
     Method,
     Negation,
     Number,
@@ -234,6 +235,12 @@ class Notation(ABC):
             return self.row(parts[0], self.sign(" "), parts[1])
         if operator == "//":
             return self.fence("⌊", self.fraction(self.write(left), self.write(right)), "⌋")
+        if operator in ("&", "|"):
+            # other than in Python, comparisons bind tighter than these
+            sides = [
+                self.held(side, ATOM if _is_logical(side) else 0) for side in (left, right)
+            ]
+            return self.row(sides[0], self.sign(SIGNS[operator]), sides[1])
         first = own + (own not in (SUM, PRODUCT))
         return self.row(
             self.held(left, first),
@@ -316,6 +323,9 @@ class Notation(ABC):
         if isinstance(value, (bool, int, float)):
             return self.write(Number(value))
         return self.word(str(value))
+
+    def _listed(self, expression: Listed) -> str:
+        return self.fence("(", self._joined([self.write(item) for item in expression.items], ","), ")")
 
     def _along(self, expression: Along) -> str:
         indices = self._joined([self._index(index) for index in expression.indices], ",")
@@ -416,6 +426,10 @@ SIGNS = {
 
 def _is_matmul(expression: Expression) -> bool:
     return isinstance(expression, Infix) and expression.operator == "@"
+
+
+def _is_logical(expression: Expression) -> bool:
+    return isinstance(expression, Infix) and expression.operator in ("&", "|")
 
 
 def _is_tall(expression: Expression) -> bool:

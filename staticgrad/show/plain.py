@@ -20,6 +20,7 @@ from staticgrad.graph.expression import (
     Indexed,
     Indicator,
     Infix,
+    Listed,
     Method,
     Negation,
     Number,
@@ -144,6 +145,11 @@ def _slice(expression: Range) -> str:
     return f"{text}:{plain(step)}" if step else text
 
 
+def _positions(expression: Positions) -> str:
+    behind = expression.rank - 1 - expression.axis
+    return f"arange({plain(expression.size)})" + (f"[:{', None' * behind}]" if behind else "")
+
+
 def _listed(items: Sequence[Expression]) -> str:
     return ", ".join(plain(item) for item in items)
 
@@ -178,7 +184,8 @@ _WRITERS: dict[type, Any] = {
     Range: _slice,
     Indexed: _index,
     Contraction: lambda e: f"einsum('{e.subscripts}', {_listed((e.left, e.right))})",
-    Positions: lambda e: f"arange({plain(e.size)})",
+    Positions: _positions,
+    Listed: lambda e: f"[{_listed(e.items)}]",
     Indicator: lambda e: f"{e.dtype}({plain(e.condition)})",
     Choice: lambda e: f"where({plain(e.condition)}, {plain(e.chosen)}, {plain(e.other)})",
 }

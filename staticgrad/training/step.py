@@ -221,6 +221,11 @@ class TrainStep:
         """Write one Python file that does the step with NumPy, Numba and SciPy alone."""
         return self.function.export(path)
 
+    def _repr_html_(self) -> str | None:
+        """What Jupyter shows of the compiled function, where it is one."""
+        shown = getattr(self.function, "_repr_html_", None)
+        return shown() if shown is not None else None
+
     def __repr__(self) -> str:
         return f"<train step of {type(self.optimizer).__name__}, {self.function!r}>"
 
