@@ -121,7 +121,9 @@ class Iota(Op):
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         axis = node.attrs["axis"]
-        return Positions(dimension(node.shape[axis]), axis, rank=node.ndim)
+        # axes of length one are not written anywhere
+        behind = sum(dim != 1 for dim in node.shape[axis + 1 :])
+        return Positions(dimension(node.shape[axis]), axis, rank=axis + 1 + behind)
 
 
 DIAGONAL = register(Diagonal("diagonal"))

@@ -62,7 +62,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     d_loss_d_linear0 = view(workspace, 22528, (64, 8), f32)
 
     # ---- forward -----------------------------------------------------------------------------
-    # u = concat(x, t, axis=1)  [models.py:154]
+    # u = concat([x, t], axis=1)  [models.py:154]
     for i in range(64):
         for j in range(2):
             u[i, j] = x[i, j] if j < 1 else t[i, j - 1]
