@@ -101,7 +101,10 @@ class Writer:
                 self.line(f"{stored[0]} = {place}")
 
     def _told_beside(self, line: str, node: Node) -> list[str]:
-        told = f"# [{self.source(node)}]"
+        source = self.source(node)
+        if not source:
+            return [line]
+        told = f"# {source}"
         if len(line) + 2 + len(told) <= WIDTH:
             return [f"{line}  {told}"]
         return [f"{INDENT * self.depth}{told}", line]
@@ -112,8 +115,8 @@ class Writer:
         written = sum(map(bool, self.lines[first:]))
         if len(group) > 1 or not isinstance(call, Call) or written != 2:
             return
-        source = f"[{self.source(call.node)}]"
-        line = f"{self.lines[-1]}  # {self.formula(call.node)}  {source}"
+        source = self.source(call.node)
+        line = f"{self.lines[-1]}  # {self.formula(call.node)}  {source}".rstrip()
         if len(line) <= WIDTH and self.lines[-2].endswith(source):
             self.lines[-2:] = [line]
             self.marks = [mark for mark in self.marks if mark.first < first]
@@ -175,8 +178,9 @@ class Writer:
                 continue
             first = len(self.lines)
             margin = INDENT * self.depth
-            source = f"[{self.source(member.node, target.name)}]"
-            lines = comment(target.name, text, source, self.depth)
+            lines = comment(
+                target.name, text, self.source(member.node, target.name), self.depth
+            )
             self.lines += [f"{margin}{line}" for line in lines]
             self.mark(first, [member], "comment")
 
@@ -219,19 +223,21 @@ class Writer:
         }  # fmt: skip
 
     def source(self, node: Node, name: str = "") -> str:
-        """The user's line that a node comes from, and what it is the adjoint of; in a function for
-        several layers, where ``name`` is what the node is called, that is what layers share."""
+        """The user's line that a node comes from, and what it is the adjoint of, in brackets; nothing
+        where neither is known. In a function for several layers, where ``name`` is what the node is
+        called, that is what layers share."""
         origin = str(node.origin) if isinstance(node.origin, Origin) else ""
+        beside = f"[{origin}]" if origin else ""
         primal = primal_of(node)
         if primal is None:
-            return origin
+            return beside
         named = self.program.names.of_declared(primal) or describe(primal, self.program.names)
         if self.is_routine and node.role and name.startswith("d_"):
             named = name.removeprefix("d_")
         elif self.is_routine and not primal.name:
-            return origin
+            return beside
         told = f"{'adjoint' if node.role else 'for the adjoint'} of {identifier(named)}"
-        return f"{told}, {origin}" if origin else told
+        return f"[{told}, {origin}]" if origin else f"[{told}]"
 
     def formula(self, node: Node, inside: bool = True, folded: Collection[Node] = ()) -> str:
         """The expression of a node in terms of what has a name in the generated code. ``inside``

@@ -25,6 +25,7 @@ Assignment = tuple[tuple[int, int], tuple[int, int], str]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = _PACKAGE + "demo.py"
+_origins: ContextVar[bool] = ContextVar("staticgrad_origins", default=True)
 _naming: ContextVar[bool] = ContextVar("staticgrad_naming", default=True)
 _scope: ContextVar[str] = ContextVar("staticgrad_scope", default="")
 
@@ -77,6 +78,8 @@ def _is_stored(code: CodeType) -> dict[int, bool]:
 
 def user_origin() -> Origin | None:
     """The innermost frame outside staticgrad, or None where there is none."""
+    if not _origins.get():
+        return None
     frame = sys._getframe(1)
     while frame is not None and is_internal(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
@@ -93,6 +96,16 @@ def user_origin() -> Origin | None:
 def is_internal(file: str) -> bool:
     """Whether a file is no user's: staticgrad's own, but for its demo, or Python's machinery."""
     return (file.startswith(_PACKAGE) and file != _DEMO) or file.startswith("<frozen")
+
+
+@contextmanager
+def without_origins() -> Iterator[None]:
+    """Nodes made inside come from no line of the user's: a command makes them, for one."""
+    token = _origins.set(False)
+    try:
+        yield
+    finally:
+        _origins.reset(token)
 
 
 @contextmanager

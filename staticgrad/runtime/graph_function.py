@@ -60,6 +60,16 @@ class GraphFunction(ABC):
         )
 
     @property
+    def graph(self) -> Graph:
+        """What a call computes, as it was declared."""
+        return self._graph
+
+    @property
+    def inputs(self) -> list[Node]:
+        """The placeholders, in the order of the call."""
+        return list(self._graph.inputs)
+
+    @property
     def output_types(self) -> list[tuple[np.dtype, int]]:
         """The dtype and the rank of each output."""
         return [(output.dtype, len(output.shape)) for output in self._outputs]

@@ -1,4 +1,4 @@
-"""Python source as HTML, its tokens marked for colours and for links.
+"""Python source as HTML, its tokens marked for colours and for links; and for terminals.
 
 Each line is HTML of its own, with no element left open, so that a page can number lines or set them
 apart. Whatever the source says is escaped.
@@ -46,37 +46,66 @@ STYLE = """\
 WORD = re.compile(r"[^\W\d]\w*")
 
 
-def highlighted_lines(source: str, names: Collection[str] = ()) -> list[str]:
-    """The lines of Python source as HTML.
+#: the same kinds on terminals: SGR codes that are readable on light and on dark ground
+ANSI = {"k": "35", "f": "34", "m": "36", "s": "32", "c": "90", "o": ""}
 
-    Classes: ``k`` keyword, ``f`` a name that is called or defined, ``m`` number, ``s`` string, ``c``
-    comment, ``o`` operator. Each occurrence of one of ``names``, in comments too, carries the
-    attribute ``data-name``. Source that is no Python comes out escaped, without colours.
+
+def pieces(source: str) -> list[list[tuple[str, str]]] | None:
+    """Each line of Python source as (kind, text), which together are the line; None for source that is
+    no Python.
+
+    Kinds: "k" keyword, "f" a name that is called or defined, "n" another name, "m" number, "s" string,
+    "c" comment, "o" operator, "" what lies between.
     """
     lines = source.splitlines()
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, SyntaxError):
-        return [html.escape(line) for line in lines]
-    result = [""] * len(lines)
+        return None
+    result: list[list[tuple[str, str]]] = [[] for _ in lines]
     done = [0] * len(lines)
-    for position, token in enumerate(tokens):
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         (first, start), (last, stop) = token.start, token.end
         if token.type in (tokenize.ENDMARKER, tokenize.INDENT, tokenize.DEDENT) or first > len(
             lines
         ):
             continue
-        kind = _kind(token, tokens[position + 1 :])
+        kind = _kind(token, following)
         for number in range(first - 1, min(last, len(lines))):
             line = lines[number]
             begin = start if number == first - 1 else 0
             end = stop if number == last - 1 else len(line)
-            result[number] += html.escape(line[done[number] : begin])
-            result[number] += _marked(line[begin:end], kind, names)
+            result[number] += [("", line[done[number] : begin]), (kind, line[begin:end])]
             done[number] = max(end, done[number])
-    return [
-        text + html.escape(line[at:]) for text, line, at in zip(result, lines, done, strict=True)
-    ]
+    for line, parts, at in zip(lines, result, done, strict=True):
+        parts.append(("", line[at:]))
+    return result
+
+
+def highlighted_lines(source: str, names: Collection[str] = ()) -> list[str]:
+    """The lines of Python source as HTML.
+
+    Classes are the kinds of ``pieces``, but for names and what lies between. Each occurrence of one of
+    ``names``, in comments too, carries the attribute ``data-name``. Source that is no Python comes out
+    escaped, without colours.
+    """
+    found = pieces(source)
+    if found is None:
+        return [html.escape(line) for line in source.splitlines()]
+    return ["".join(_marked(text, kind, names) for kind, text in line) for line in found]
+
+
+def coloured(source: str) -> str:
+    """Python source with the colours of a terminal."""
+    found = pieces(source)
+    if found is None:
+        return source
+
+    def painted(kind: str, text: str) -> str:
+        code = ANSI.get(kind)
+        return f"\x1b[{code}m{text}\x1b[0m" if code and text else text
+
+    return "\n".join("".join(painted(kind, text) for kind, text in line) for line in found)
 
 
 def highlight(source: str, names: Collection[str] = ()) -> str:
@@ -86,7 +115,7 @@ def highlight(source: str, names: Collection[str] = ()) -> str:
     )
 
 
-def _kind(token: tokenize.TokenInfo, rest: list[tokenize.TokenInfo]) -> str:
+def _kind(token: tokenize.TokenInfo, following: tokenize.TokenInfo | None) -> str:
     if token.type == tokenize.COMMENT:
         return "c"
     if token.type == tokenize.NUMBER:
@@ -96,8 +125,8 @@ def _kind(token: tokenize.TokenInfo, rest: list[tokenize.TokenInfo]) -> str:
     if token.type == tokenize.NAME:
         if keyword.iskeyword(token.string):
             return "k"
-        called = bool(rest) and rest[0].string == "(" and rest[0].start == token.end
-        return "f" if called else "n"
+        called = following is not None and following.string == "("
+        return "f" if called and following.start == token.end else "n"  # type: ignore[union-attr]
     # f-strings have token types of their own from Python 3.12 on
     name = tokenize.tok_name[token.type]
     return "s" if name == "STRING" or name.startswith("FSTRING") else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import textwrap
@@ -15,6 +14,7 @@ from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.table import method
+from staticgrad.show.colour import has_colours
 from staticgrad.show.names import Names
 from staticgrad.show.plain import plain
 from staticgrad.show.trees import lines_of, tidied
@@ -63,7 +63,7 @@ def show(nodes: Node | Sequence[Node], file: TextIO | None = None, width: int | 
         width = shutil.get_terminal_size().columns
     sections = _sections([nodes] if isinstance(nodes, Node) else list(nodes))
     table = list(_table(sections, width))
-    coloured = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    coloured = has_colours(out)
     text = "\n".join(line for line, _ in table)
     print("\n".join(f"\x1b[1m{line}\x1b[0m" if title and coloured else line
                     for line, title in table), file=out)  # fmt: skip

@@ -36,6 +36,7 @@ class TrainStep:
         function: the compiled function that updates parameters; ``source``, ``path``, ``export``,
             ``workspace_bytes``, ``compile_seconds`` and ``from_cache`` are its own.
         accumulated: how many calls' gradients have been added up since the last update.
+        clipping: ``clip_grad_norm`` and ``clip_grad_value``.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class TrainStep:
         checked: bool,
         evaluate: Any,
         debug: Level | None,
+        clipping: tuple[float | None, float | None],
     ) -> None:
         self.inputs = list(inputs)
+        self.clipping = clipping
         self.optimizer = options.optimizer
         self.function = function
         self.accumulation_steps = steps
@@ -192,6 +195,11 @@ class TrainStep:
         self.accumulated = int(state_dict["accumulated"])
 
     # ---- reading ---------------------------------------------------------------------------------
+
+    @property
+    def loss(self) -> Node:
+        """The loss, as it was declared."""
+        return self.function.graph.outputs[0]
 
     @property
     def source(self) -> str:
@@ -342,7 +350,7 @@ def _step(
         validation_loss = loss
     return TrainStep(
         placeholders, options, parameters, accumulate, function, accumulators, accumulation_steps,
-        error_if_nonfinite, validation_loss, debug,
+        error_if_nonfinite, validation_loss, debug, (clip_grad_norm, clip_grad_value),
     )  # fmt: skip
 
 
