@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 from golden_models import MODELS
 
@@ -67,3 +69,45 @@ def test_every_name_says_something(model) -> None:
     tree = ast.parse(model().source)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not [name for name in names if re.fullmatch(r"(t|v|tmp|temp|var|x)\d+", name)]
+
+
+def test_every_gradient_can_be_read_in_the_exported_file(tmp_path: Path) -> None:
+    """SimpleNet's step: below 90 lines, two functions, and a formula for each gradient which, read as
+    Python, gives that gradient."""
+    sg.manual_seed(0)
+    gallery = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "gallery" / "models.py"))
+    inputs, loss, optimizer = gallery["simple_net"]()
+    step = sg.train_step(inputs, loss, optimizer)
+    text = step.export(tmp_path / "step.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 90
+    defined = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert defined == ["update", "step"]
+    # formulas above loops, and beside products, whose last argument they are of
+    found = dict(re.findall(r"^ *# (\w+) = (.*?)  \[", text, flags=re.MULTILINE))
+    found |= {
+        call.split(", ")[-1]: formula
+        for call, formula in re.findall(r"^ *matmul\w*\((.*?)\)  # (.*?)  \[", text, flags=re.MULTILINE)
+    }
+    parameters = {p.name.replace(".", "_"): p for p in optimizer.param_groups[0]["params"]}
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(node.shape).astype("float32") for node in inputs)
+    values = {"x": x, "y": y, **{name: p.value.copy() for name, p in parameters.items()}}
+
+    class Rows(dict):
+        """Numbers by name; a value along rows beside one along columns stands as NumPy wants it."""
+
+        def __missing__(self, name: str):
+            self[name] = eval(translated(found[name]), functions, self)
+            return self[name]
+
+    def translated(formula: str) -> str:
+        # what a row has one of stands as a column
+        return re.sub(r"\b(d_fc2|fc2|fc2_minus_y)\b", r"\1.reshape(10, 1)", formula)
+
+    functions = {"maximum": np.maximum, "where": np.where, "sum": np.sum}
+    names = Rows(values)
+    names["fc2"] = eval(found["fc2"].replace("axis=1", "axis=1, keepdims=True"), functions, names)
+    gradients = sg.compile(inputs, sg.grad(loss, list(parameters.values())))(x, y)
+    for name, expected in zip(parameters, gradients, strict=True):
+        derived = np.asarray(names[f"d_{name}"]).reshape(expected.shape)
+        np.testing.assert_allclose(derived, expected, rtol=1e-4, atol=1e-6)
