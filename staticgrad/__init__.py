@@ -1,6 +1,7 @@
 """staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step."""
 
 from staticgrad import eager, nn, optim
+from staticgrad.checking import GradientError, GradientReport, check_grad
 from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
@@ -20,6 +21,8 @@ from staticgrad.version import __version__
 __all__ = [
     "CompiledFunction",
     "DebugFunction",
+    "GradientError",
+    "GradientReport",
     "GraphError",
     "GraphTypeError",
     "Node",
@@ -27,6 +30,7 @@ __all__ = [
     "Parameter",
     "TrainStep",
     "__version__",
+    "check_grad",
     "compile",
     "constant",
     "eager",

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "staticgrad"
 #: from the bottom to the top; a module imports from its own room and from those before it. What
 #: generated code calls stands at the bottom: it goes into files that run by themselves
 ROOMS = ["vectormath", "kernels", "version", "graph", "random", "ops", "rewrite", "show", "derive",
-         "codegen", "runtime", "eager", "nn", "optim", "training", "sklearn", "measure",
+         "codegen", "runtime", "eager", "nn", "optim", "training", "checking", "sklearn", "measure",
          "demo", "cli"]  # fmt: skip
 LONGEST_FILE = 450
 
