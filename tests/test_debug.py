@@ -306,17 +306,19 @@ OPS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(NUMBERS, min_size=6, max_size=6), st.lists(st.integers(0, 9), min_size=1, max_size=4)
 )
-def test_reports_are_right_about_any_graph(numbers: list[float], chosen: list[int]) -> None:
+def test_reports_are_right_about_any_graph(
+    given_numbers: list[float], chosen: list[int]
+) -> None:
     """The cause is not finite, no input of it is to blame, and what is wrong is not missed."""
     source = sg.placeholder("x", ("n", "n"), "float64")
     value = source
     for number in chosen:
         value = OPS[number](value)
-    array = np.array([*numbers, 1.0, 2.0, 0.5]).reshape(3, 3)
+    array = np.array([*given_numbers, 1.0, 2.0, 0.5]).reshape(3, 3)
     result = sg.evaluate(value, {source: array})
     function = sg.compile(source, value, debug=True)
     if np.isfinite(result).all():
@@ -328,6 +330,9 @@ def test_reports_are_right_about_any_graph(numbers: list[float], chosen: list[in
         np.testing.assert_equal(array[error.position], error.value)
         return
     if np.isnan(error.value):
-        assert not any(np.isnan(number).any() for number in error.operands.values())
+        # a NaN among them may be there, if infinities alone would do
+        numbers = error.operands.values()
+        infinite = any(np.isinf(number).any() for number in numbers)
+        assert infinite or not any(np.isnan(number).any() for number in numbers)
     else:
         assert all(np.isfinite(number).all() for number in error.operands.values())
