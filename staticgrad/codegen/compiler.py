@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from staticgrad.codegen.block import block
 from staticgrad.codegen.fuse import contract, fuse
@@ -17,10 +18,11 @@ from staticgrad.codegen.roll import roll
 from staticgrad.codegen.schedule import schedule
 from staticgrad.codegen.settings import cast_settings
 from staticgrad.codegen.share import share
+from staticgrad.codegen.stages import Runner
 from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
-from staticgrad.rewrite.pipeline import rewrite
+from staticgrad.rewrite.pipeline import GRAPH_PASSES
 from staticgrad.show.names import Names, name_results, name_sources
 
 #: after the graph passes (``staticgrad.rewrite.pipeline.GRAPH_PASSES``) and scheduling
@@ -36,11 +38,25 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     plan,  # a place in the workspace for the rest
 )
 
+#: the stages in order, each once; some graph passes run several times
+STAGES = tuple(
+    dict.fromkeys(
+        ("declared", "derived", *(step.__name__ for step in GRAPH_PASSES), "schedule",
+         *(step.__name__ for step in LOOP_PASSES), "emit")
+    )
+)  # fmt: skip
+
+
 def generate(graph: Graph, name: str) -> Generated:
-    """Generate the module that computes ``graph`` in a function called ``name``."""
-    declared = graph
+    """Generate the module that computes ``graph`` in a function called ``name``.
+
+    Raises ValueError where ``STATICGRAD_SHOW`` names a stage that there is not.
+    """
+    run = Runner(graph, STAGES)
     name_results(graph.roots)
-    graph = rewrite(graph)
+    declared = graph
+    for step in GRAPH_PASSES:
+        graph = run(step, graph)
     order = topological(graph.roots)
     name_sources(order)
     seen = set(order)
@@ -48,7 +64,19 @@ def generate(graph: Graph, name: str) -> Generated:
     nodes = [*leaves, *order]
     dims = {str(symbol) for node in nodes for symbol in symbols_of(node.shape)}
     names = Names(nodes, reserved=RESERVED | dims | {name})
-    program = schedule(graph, names)
+    program = run(schedule, graph, names)
+    for loop_step in LOOP_PASSES:
+        program = run(loop_step, program)
+    generated = run(emit, program, name, header(declared, program, name))
+    return replace(generated, history=run.history)
+
+
+def programs(generated: Generated) -> Iterator[Program]:
+    """What ``schedule`` and each loop pass made of the graph, done again. Passes change a program in
+    place: each is what it says only until the next one is asked for."""
+    assert generated.history is not None
+    program = schedule(generated.history.lowered, generated.program.names)
+    yield program
     for step in LOOP_PASSES:
         program = step(program)
-    return emit(program, name, header(declared, program, name))
+        yield program

@@ -21,6 +21,7 @@ nothing until they are read.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -93,7 +94,7 @@ def is_kernel(node: Node) -> bool:
 
 
 def bytes_of(node: Node) -> Dim:
-    return canonical(node.size * node.dtype.itemsize)
+    return times(node.size, node.dtype.itemsize)
 
 
 def moved(node: Node) -> list[Dim]:
@@ -107,7 +108,7 @@ def moved(node: Node) -> list[Dim]:
         known = read.get(source, 0)
         read[source] = size if known == 0 else at_most(canonical(known + size), source.size)
     sizes = [
-        canonical(size * source.dtype.itemsize) for source, size in read.items()
+        times(size, source.dtype.itemsize) for source, size in read.items()
         if source.inputs or source.op.name in ("placeholder", "parameter") or source.shape
     ]  # fmt: skip
     return [*sizes, bytes_of(node)]
@@ -151,7 +152,7 @@ def work(member: Any) -> Dim:
         return member.node.op.work(member.node)
     combines = member.action in ("accumulate", "scan", "scatter")
     each = member.flops + (combines and member.node.type.is_float)
-    return canonical(product(member.domain) * each) if each else 0
+    return times(product(member.domain), each)
 
 
 def in_register(buffer: Buffer) -> bool:
@@ -174,7 +175,7 @@ def array_of(buffer: Buffer) -> Buffer:
 
 
 def stored_bytes(buffer: Buffer) -> Dim:
-    return canonical(product(buffer.stored_shape) * buffer.dtype.itemsize)
+    return times(product(buffer.stored_shape), buffer.dtype.itemsize)
 
 
 def touched_bytes(kernel: list[Any]) -> dict[tuple[Buffer, bool], Dim]:
@@ -195,8 +196,8 @@ def touched_bytes(kernel: list[Any]) -> dict[tuple[Buffer, bool], Dim]:
                 made.add(array)
                 seen.setdefault((array, True), {})[key] = elements
     return {
-        (array, writes): canonical(
-            at_most(total(places.values()), product(array.stored_shape)) * array.dtype.itemsize
+        (array, writes): times(
+            at_most(total(places.values()), product(array.stored_shape)), array.dtype.itemsize
         )
         for (array, writes), places in seen.items()
     }
@@ -225,6 +226,12 @@ def place(member: Any, access: Access) -> tuple[Any, Dim]:
 # ---- numbers ---------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
+def times(value: Dim, number: int) -> Dim:
+    return canonical(value * number)
+
+
+@lru_cache(maxsize=4096)
 def at_most(value: Dim, limit: Dim) -> Dim:
     """The smaller of two sizes, where named dimensions are at least 1."""
     difference = canonical(limit - value)

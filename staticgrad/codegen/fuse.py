@@ -38,14 +38,19 @@ VARIABLES = ("i", "j", "k", "l", "m", "n")
 
 def fuse(program: Program) -> Program:
     """Place all statements into a tree of fused loops."""
-    names = {buffer.name for buffer in program.buffers}
-    variables = [name if name not in names else f"{name}_" for name in VARIABLES]
-    placer = Placer([sympy.Symbol(name, integer=True) for name in variables])
+    placer = Placer(loop_variables(program))
     placer.long = long_rows(program)
     for group in program.items:
         placer.place(group)
     program.items = placer.merged(placer.items)
     return program
+
+
+def loop_variables(program: Program) -> list[sympy.Symbol]:
+    """The variables of loops, from the outermost; more are made where there are deeper nests."""
+    names = {buffer.name for buffer in program.buffers}
+    variables = [name if name not in names else f"{name}_" for name in VARIABLES]
+    return [sympy.Symbol(name, integer=True) for name in variables]
 
 
 def long_rows(program: Program) -> set[Any]:
@@ -71,7 +76,7 @@ class Placer:
             self.items.append(group[0])
             return
         for statement in group:
-            statement.variables = self._variables(statement.domain)
+            statement.variables = place_in(statement.domain, self.variables)
         self._insert(self.items, group, 0)
 
     def merged(self, items: list[Any]) -> list[Any]:
@@ -110,12 +115,6 @@ class Placer:
             and not (self._matters(level, first.extent) and keeps_scalar(one, two, level))
             and all(may_share_step(later, earlier, level) for later in two for earlier in one)
         )
-
-    def _variables(self, domain: Shape) -> tuple[sympy.Expr, ...]:
-        """A variable for each axis; where there is one step only, its index is 0."""
-        more = (sympy.Symbol(f"i{number}", integer=True) for number in count())
-        names = chain(self.variables, more)
-        return tuple(sympy.Integer(0) if extent == 1 else next(names) for extent in domain)
 
     def _inside(self, item: Any) -> list[Any]:
         """The statements inside an item."""
@@ -223,6 +222,13 @@ class Placer:
             if any(self._depends(statement, other) for statement in group for other in inside):
                 return None
         return None
+
+
+def place_in(domain: Shape, variables: Sequence[sympy.Symbol]) -> tuple[sympy.Expr, ...]:
+    """A variable for each axis; where there is one step only, its index is 0."""
+    more = (sympy.Symbol(f"i{number}", integer=True) for number in count())
+    names = chain(variables, more)
+    return tuple(sympy.Integer(0) if extent == 1 else next(names) for extent in domain)
 
 
 def keeps_scalar(group: list[Any], inside: list[Any], level: int) -> bool:

@@ -11,6 +11,7 @@ from staticgrad.codegen.layout import INDENT
 from staticgrad.codegen.program import Program, Shared
 from staticgrad.codegen.sources import module_of_function
 from staticgrad.codegen.spans import Mark, Span, resolved
+from staticgrad.codegen.stages import History
 from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.table import OPS
 
@@ -31,6 +32,8 @@ class Generated:
     arguments: tuple[str, ...]
     program: Program
     marks: tuple[Mark, ...]
+    #: the passes that led here
+    history: History | None = None
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:

@@ -78,7 +78,7 @@ def touched(item: Any) -> list[Buffer]:
 
 
 def plan(program: Program) -> Program:
-    """Give every stored workspace buffer a place; sets ``program.places`` and
+    """Give every stored intermediate a place in the workspace. Sets ``program.places`` and
     ``program.workspace``, the number of bytes in all."""
     spans = lifetimes(program)
     places: list[Place] = []

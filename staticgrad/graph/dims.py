@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,6 +54,11 @@ def shape_of(values: Any) -> Shape:
 
 def product(dims: Iterable[Dim]) -> Dim:
     """The number of elements of a shape."""
+    return _product(tuple(dims))
+
+
+@lru_cache(maxsize=4096)  # the same shapes come again and again, and algebra takes long
+def _product(dims: Shape) -> Dim:
     result: Any = 1
     for dim in dims:
         result = result * dim

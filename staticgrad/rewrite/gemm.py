@@ -17,6 +17,7 @@ from staticgrad.ops.movement import permute, reshape_to
 from staticgrad.ops.reduction import reduce_sum
 from staticgrad.ops.scalar import multiply
 from staticgrad.ops.table import register
+from staticgrad.rewrite.rules import fire
 
 #: below this many multiplications (m n k) a kernel's overhead is more than the product
 SMALLEST_PRODUCT = 512
@@ -77,7 +78,9 @@ def lower_contraction(node: Node) -> Node:
     columns = [c for c in out if c in right and c not in left]
     inner = [c for c in left if c not in out]
     if not _pays(node, dims, rows, columns, inner, batch):
+        fire("products as loops")
         return _as_loops(a, b, left, right, out, dims)
+    fire("products by kernels")
     # C = A B or, where the result has its columns first, C = B A with both transposed
     swapped = bool(rows and columns) and out.index(columns[0]) < out.index(rows[0])
     # a vector stands on the right

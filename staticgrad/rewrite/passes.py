@@ -17,6 +17,7 @@ from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
 from staticgrad.ops.reduction import SUM, reduce_sum
 from staticgrad.rewrite.gemm import lower_contraction
 from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.rules import fire
 from staticgrad.rewrite.simplify import SIMPLIFY
 from staticgrad.rewrite.stabilise import STABILISE
 
@@ -34,6 +35,8 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
         if node.op.name in COMMUTATIVE:
             key = (*key[:-1], tuple(sorted(key[-1])))
         found = known.setdefault(key, node)
+        if found is not node:
+            fire("equal expressions merged")
         if found is not node and found.inputs:
             if found.name is None and node.name is not None:
                 found.name = node.name
@@ -68,8 +71,10 @@ def fold_constants(graph: Graph) -> Graph:
         if isinstance(node.op, Elementwise) and not any(number is None for number in numbers):
             with np.errstate(all="ignore"):
                 value = node.op.execute([np.asarray(number) for number in numbers], node.attrs)
+            fire("numbers computed")
             return broadcast(constant(np.asarray(value, dtype=node.dtype)), node.shape)
         if scalar_value(node) is not None:
+            fire("numbers computed")
             return broadcast(constant(np.asarray(numbers[0], node.dtype)), node.shape)
         if any(not isinstance(dim, int) for dim in node.shape):
             return node
@@ -78,6 +83,7 @@ def fold_constants(graph: Graph) -> Graph:
         with np.errstate(all="ignore"):
             arrays = [constant_value(source) for source in node.inputs]
             value = np.asarray(node.op.execute(arrays, node.attrs), dtype=node.dtype)
+        fire("constant arrays computed")
         return constant(value, name=node.name)
 
     return graph.replace(transform(graph.roots, visit))
@@ -111,7 +117,10 @@ def drop_stop_gradients(graph: Graph) -> Graph:
     """After derivation, stop_gradient is the identity, and so is a custom gradient."""
 
     def visit(node: Node) -> Node:
-        return node.inputs[0] if node.op.name in ("stop_gradient", "custom_gradient") else node
+        if node.op.name not in ("stop_gradient", "custom_gradient"):
+            return node
+        fire(f"{node.op.name} dropped")
+        return node.inputs[0]
 
     return graph.replace(transform(graph.roots, visit))
 
@@ -128,6 +137,7 @@ def number_draws(graph: Graph) -> Graph:
     def visit(node: Node) -> Node:
         if node.op is not UNIFORM:
             return node
+        fire("draws numbered")
         attrs = {"draw": by_site[id(node.inputs[0]), node.attrs["draw"]]}
         return inherit(Node(node.op, node.inputs, attrs, node.type, node.name), node)
 
@@ -141,6 +151,7 @@ def expand_composites(graph: Graph) -> Graph:
         replacement = _expanded(node)
         if replacement is None:
             return node
+        fire(f"{node.op.name} written out")
         (replacement,) = transform([replacement], visit, keep=node.inputs)
         return inherit(replacement, node) if replacement.serial > node.serial else replacement
 
@@ -175,6 +186,7 @@ def split_sums(graph: Graph) -> Graph:
         outer = [axis for axis in axes if axis not in inner]
         if not inner or not outer:
             return node
+        fire("sums split")
         with rewriting(node):
             sums = reduce_sum(source, inner)
             kept = [axis for axis in range(sums.ndim) if axis not in outer]

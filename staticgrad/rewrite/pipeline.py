@@ -1,12 +1,8 @@
-"""The graph passes in order, and what to see of them."""
+"""The graph passes in order, and what must hold after each."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from staticgrad.graph.node import Node
 from staticgrad.rewrite.graph import Graph
@@ -22,7 +18,6 @@ from staticgrad.rewrite.passes import (
     stabilise,
 )
 from staticgrad.rewrite.planes import join_planes
-from staticgrad.rewrite.rules import FIRED
 
 Pass = Callable[[Graph], Graph]
 
@@ -52,41 +47,6 @@ GRAPH_PASSES: tuple[Pass, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class PassReport:
-    """What a pass did: the rules that fired, and the number of nodes after it."""
-
-    name: str
-    fired: dict[str, int]
-    nodes: int
-
-
-def rewrite(
-    graph: Graph, report: list[PassReport] | None = None, passes: Sequence[Pass] = GRAPH_PASSES
-) -> Graph:
-    """Run graph passes, all of them unless told.
-
-    ``STATICGRAD_VERIFY=1`` checks the graph after each, ``STATICGRAD_SHOW=<pass>`` prints it after
-    that pass.
-    """
-    checking = os.environ.get("STATICGRAD_VERIFY", "") not in ("", "0")
-    shown = os.environ.get("STATICGRAD_SHOW", "")
-    for step in passes:
-        fired: Counter[str] = Counter()
-        token = FIRED.set(fired)
-        try:
-            before, graph = graph, step(graph)
-        finally:
-            FIRED.reset(token)
-        if report is not None:
-            report.append(PassReport(step.__name__, dict(fired), len(graph.nodes())))
-        if checking:
-            verify(graph, before)
-        if shown == step.__name__:
-            print(listing(graph), file=sys.stderr)
-    return graph
-
-
 def verify(graph: Graph, before: Graph) -> None:
     """Check what must hold after every pass. Raises RuntimeError."""
     for old, new in zip(before.roots, graph.roots, strict=True):
@@ -99,16 +59,3 @@ def verify(graph: Graph, before: Graph) -> None:
         seen.add(node)
         if node.inputs and node.op.infer([i.type for i in node.inputs], node.attrs) != node.type:
             raise RuntimeError(f"{node!r} is not of the type that its inputs give it")
-
-
-def listing(graph: Graph) -> str:
-    """A line per node: number, type, op, numbers of the inputs."""
-    numbers: dict[Node, int] = {}
-    lines = []
-    for node in graph.nodes():
-        numbers[node] = len(numbers)
-        inputs = ", ".join(f"%{numbers[source]}" for source in node.inputs)
-        label = f"  # {node.name}" if node.name else ""
-        attrs = {k: v for k, v in node.attrs.items() if k != "value"}
-        lines.append(f"%{numbers[node]}: {node.type} = {node.op.name}({inputs}) {attrs or ''}{label}")
-    return "\n".join(lines)

@@ -16,6 +16,7 @@ from staticgrad.ops.reduction import Reduction
 from staticgrad.ops.routine import RoutineOp
 from staticgrad.ops.scalar import Cast
 from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.rules import fire
 
 
 def join_planes(graph: Graph) -> Graph:
@@ -44,6 +45,7 @@ def _joined(node: Node) -> Node:
     known = [source for source in inputs if source is not None]
     if len(known) < len(inputs):
         return node
+    fire("planes joined")
     # what it is called goes to the node itself, the view of it has no name
     return reshape_to(inherit(make_node(node.op, known, attrs), node), node.shape)
 

@@ -11,10 +11,17 @@ from typing import Any
 from staticgrad.graph.node import Node, rewriting
 from staticgrad.graph.traverse import inherit, lend_role, transform
 
-#: how often each rule fired, for whoever asked (see ``counting``)
+#: how often each rule fired, for whoever asked
 FIRED: ContextVar[Counter[str] | None] = ContextVar("staticgrad_rules_fired", default=None)
 #: a node is rewritten again as long as a rule applies; a cycle of rules would be a defect
 MOST_REWRITES = 50
+
+
+def fire(name: str) -> None:
+    """Take down that a rule, or what a pass does besides rules, was applied once more."""
+    fired = FIRED.get()
+    if fired is not None:
+        fired[name] += 1
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,7 @@ class RuleSet:
                 raise RuntimeError(
                     f"rule {rule.name} turned {node.type} into {replacement.type}"
                 )
-            fired = FIRED.get()
-            if fired is not None:
-                fired[rule.name] += 1
+            fire(rule.name)
             # a replacement made for this node takes over its name; one that was there before does not
             if replacement.serial > node.serial:
                 return inherit(replacement, node)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from staticgrad.codegen.compiler import STAGES
+from staticgrad.codegen.stages import Runner
 from staticgrad.graph.dims import concrete, format_shape
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
@@ -16,7 +18,7 @@ from staticgrad.graph.traverse import topological
 from staticgrad.ops.composite import Composite
 from staticgrad.ops.indexing import GATHER, SCATTER_ADD
 from staticgrad.rewrite.graph import Graph
-from staticgrad.rewrite.pipeline import STABLE_PASSES, rewrite
+from staticgrad.rewrite.pipeline import STABLE_PASSES
 from staticgrad.runtime.blame import NonFiniteError, Reporter, behind
 from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import execute
@@ -82,7 +84,10 @@ class DebugFunction(GraphFunction):
         super().__init__(graph, single, name)
         self.level: Level = level
         name_results(graph.roots)
-        self._stable = rewrite(graph, passes=STABLE_PASSES)
+        run = Runner(graph, STAGES)
+        for step in STABLE_PASSES:
+            graph = run(step, graph)
+        self._stable = graph
         self._order = topological((*self._stable.inputs, *self._stable.roots))
         updates = {
             node: f"the new value of {parameter.name or 'a parameter'}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numba import types
@@ -34,6 +34,9 @@ from staticgrad.runtime.declared import (
 )
 from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import evaluate
+
+if TYPE_CHECKING:
+    from staticgrad.codegen.passes import Passes, Stage
 
 
 class CompiledFunction(GraphFunction):
@@ -177,6 +180,24 @@ class CompiledFunction(GraphFunction):
     def source(self) -> str:
         """The generated Python module."""
         return self._generated.source
+
+    @cached_property
+    def passes(self) -> Passes:
+        """What each pass of the compiler did, with what the function costs after it: the rules that
+        fired, nodes, kernels, floating-point operations, bytes moved, bytes of workspace.
+
+        ``print(function.passes)`` shows a table, ``function.passes.at(batch=64)`` is one of numbers
+        where counts depend on named dimensions. Counted when first asked for.
+        """
+        from staticgrad.codegen.passes import reports
+
+        return reports(self._generated)
+
+    def stages(self) -> list[Stage]:
+        """The graph, and then the program, after each pass, each with its report and as text."""
+        from staticgrad.codegen.passes import stages
+
+        return stages(self._generated)
 
     def workspace_bytes(self, **sizes: int) -> int:
         """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``.

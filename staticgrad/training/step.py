@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
 from staticgrad.training.loops import Loop, SingleSteps
 from staticgrad.training.options import RuntimeOptions
+
+if TYPE_CHECKING:
+    from staticgrad.codegen.passes import Passes, Stage
 
 
 class TrainStep:
@@ -220,6 +223,15 @@ class TrainStep:
     def from_cache(self) -> bool:
         """Whether the machine code came from the cache."""
         return self.function.from_cache
+
+    @property
+    def passes(self) -> Passes:
+        """What each pass of the compiler did; see ``CompiledFunction.passes``."""
+        return self.function.passes
+
+    def stages(self) -> list[Stage]:
+        """The graph, and then the program, after each pass, each with its report and as text."""
+        return self.function.stages()
 
     def workspace_bytes(self, **sizes: int) -> int:
         """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``."""
