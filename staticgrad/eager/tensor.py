@@ -430,5 +430,11 @@ def detached_view(parameter: Parameter) -> Tensor:
     return view_of(parameter).data
 
 
+def number_beside(value: float, like: Tensor) -> Tensor:
+    """A Python number as a tensor of the type of the one beside it."""
+    return Tensor(np.broadcast_to(np.array(value, like.dtype), like.shape), like.type)
+
+
+FUNCTIONS["number_beside"] = number_beside
 FUNCTIONS["detached_view"] = detached_view
 FUNCTIONS["run_op"] = run

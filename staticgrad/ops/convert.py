@@ -13,6 +13,7 @@ import numpy as np
 
 from staticgrad.graph.dims import Shape, broadcast_shapes, canonical
 from staticgrad.graph.leaves import check_dtype, constant
+from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import GraphTypeError, Node, located, make_node
 
 NUMBER = (bool, int, float)
@@ -43,6 +44,25 @@ def common_dtype(values: Sequence[Any]) -> np.dtype:
         result = np.result_type(*[np.asarray(item).dtype for item in stand_ins])
         return np.dtype("float32") if result == np.float64 else result
     return check_dtype(np.result_type(*stand_ins))
+
+
+def all_alike(values: Sequence[Any]) -> list[Node] | None:
+    """The values as nodes where that needs no thought: floating-point nodes of one type, and Python
+    numbers, which take it. None where it does."""
+    like = next((value for value in values if isinstance(value, Node)), None)
+    if like is None or like.dtype.kind != "f":
+        return None
+    nodes = []
+    for value in values:
+        kind = type(value)
+        if kind is float or kind is int:
+            value = FUNCTIONS["number_beside"](value, like) if like.is_eager else broadcast(
+                constant(value, like.dtype), like.shape
+            )
+        elif not isinstance(value, Node) or value.type != like.type:
+            return None
+        nodes.append(value)
+    return nodes
 
 
 def float_dtype(dtype: np.dtype) -> np.dtype:

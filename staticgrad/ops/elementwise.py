@@ -24,7 +24,14 @@ import sympy
 from staticgrad.graph.compose import divided, minus, negative, plus, squared, times
 from staticgrad.graph.expression import Call, Expression, Infix, Power
 from staticgrad.graph.node import GraphTypeError, Node, Op, TensorType, make_node, options_of
-from staticgrad.ops.convert import as_node, broadcast_together, cast, common_dtype, float_dtype
+from staticgrad.ops.convert import (
+    all_alike,
+    as_node,
+    broadcast_together,
+    cast,
+    common_dtype,
+    float_dtype,
+)
 from staticgrad.ops.formulas import HEADS, apply_expression, reading, translate
 from staticgrad.ops.known import is_zero
 from staticgrad.ops.table import FUNCTIONS, register, sample
@@ -112,6 +119,10 @@ class Elementwise(Op):
 
     def prepare(self, values: Sequence[Any]) -> list[Node]:
         """The arguments as nodes of one shape, and of the dtypes that the op works in."""
+        if self.kind not in ("select", "logical"):
+            alike = all_alike(values)
+            if alike is not None:
+                return alike
         first = []
         if self.kind == "select":
             first, values = [as_node(values[0])], values[1:]
