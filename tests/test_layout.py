@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "staticgrad"
 #: generated code calls stands at the bottom: it goes into files that run by themselves
 ROOMS = ["vectormath", "kernels", "version", "graph", "random", "ops", "rewrite", "show", "derive",
          "codegen", "runtime", "eager", "nn", "optim", "training", "checking", "sklearn", "measure",
-         "demo", "cli"]  # fmt: skip
+         "explain", "demo", "cli"]  # fmt: skip
 LONGEST_FILE = 450
 
 

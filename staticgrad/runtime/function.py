@@ -19,6 +19,7 @@ from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.codegen.reserved import function_name
 from staticgrad.graph.dims import concrete, format_dim
 from staticgrad.graph.leaves import Parameter
+from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import user_origin
 from staticgrad.graph.traverse import topological
@@ -199,6 +200,11 @@ class CompiledFunction(GraphFunction):
 
         return stages(self._generated)
 
+    @property
+    def graph(self) -> Graph:
+        """What was declared: inputs, outputs and new values of parameters."""
+        return self._graph
+
     def workspace_bytes(self, **sizes: int) -> int:
         """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``.
 
@@ -224,6 +230,23 @@ class CompiledFunction(GraphFunction):
         target = Path(path)
         write(self._generated, target)
         return target
+
+    def explain(self, path: str | Path, *inputs: Any, measure: bool = True) -> Path:
+        """Write one HTML page that shows how the function comes about: the user's source, the
+        mathematics, the graph after each pass, and the generated code, linked with each other; a card
+        for each gradient with a finite-difference check; memory, and time against op by op. The page
+        needs a browser and nothing else.
+
+        Args:
+            path: of the file, such as ``step.html``.
+            inputs: example arrays, as for a call, on which gradients are checked and time is taken.
+                Without them, random ones, with 32 for each named dimension.
+            measure: False leaves checks and times out.
+
+        Returns ``path``. Parameters stay as they are. Raises what a call raises for inputs that do
+        not fit.
+        """
+        return FUNCTIONS["explain"](self, path, inputs, measure)
 
     def _repr_html_(self) -> str:
         """What Jupyter shows: the signature, the arrays, and the generated code to unfold."""

@@ -241,6 +241,11 @@ class TrainStep:
         """Write one Python file that does the step with NumPy, Numba and SciPy alone."""
         return self.function.export(path)
 
+    def explain(self, path: str | Path, *inputs: Any, measure: bool = True) -> Path:
+        """Write an HTML page that shows how the step comes about; see ``CompiledFunction.explain``."""
+        self._options.refresh()
+        return self.function.explain(path, *inputs, measure=measure)
+
     def _repr_html_(self) -> str | None:
         """What Jupyter shows of the compiled function, where it is one."""
         shown = getattr(self.function, "_repr_html_", None)

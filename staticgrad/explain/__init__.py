@@ -1,0 +1,27 @@
+"""``step.explain("out.html")``: source, mathematics, graph and code of a function as one page.
+
+What makes the page is loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from staticgrad.ops.table import method
+
+if TYPE_CHECKING:
+    from staticgrad.runtime.function import CompiledFunction
+
+
+@method("explain")
+def write_page(
+    function: CompiledFunction, path: str | Path, inputs: Sequence[Any], measure: bool
+) -> Path:
+    """Write the page of a compiled function; see ``CompiledFunction.explain``."""
+    from staticgrad.explain.page import Page
+
+    target = Path(path)
+    target.write_text(Page(function, inputs).html(measure), encoding="utf-8")
+    return target
