@@ -1,8 +1,8 @@
 """staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step."""
 
 from staticgrad import eager, nn, optim
-from staticgrad.checking import GradientError, GradientReport, check_grad
 from staticgrad import explain as _explain  # noqa: F401  what step.explain calls
+from staticgrad.checking import GradientError, GradientReport, check_grad
 from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node

@@ -18,7 +18,6 @@ from staticgrad import demo, nn, optim
 from staticgrad.explain.charts import bytes_text, seconds_text, tape_bytes, ticks
 from staticgrad.explain.layout import Box, Layout
 from staticgrad.explain.measure import Race
-from staticgrad.explain.stages import journey
 from staticgrad.explain.values import Values
 
 VOID = {"meta", "link", "input", "br"}
@@ -373,8 +372,3 @@ def test_edges_of_one_lane_go_down(boxes: list[Box]) -> None:
     for first, last, *bends in layout.edges:
         way = [layer[item] for item in (first, *bends, last)]
         assert way == sorted(set(way)) and way == list(range(way[0], way[-1] + 1))
-
-
-def test_the_journey_ends_where_compilation_did() -> None:
-    step = small_step()
-    assert journey(step.function.graph, "small_step").generated.source == step.source

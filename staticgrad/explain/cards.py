@@ -277,13 +277,13 @@ class Cards:
                 why = "no scalar was derived" if loss is None else "not checked"
             return f'<span class="verdict none">{why}</span>', why
         mark = "✓ agrees" if check.passed else "✗ differs"
-        kind = "pass" if check.passed else "fail"
+        kink = "" if check.kind == "smooth" else f", at a {check.kind}"
         row = (
             f"along a random direction, in float64: <code>{check.derived:.9g}</code> derived, "
-            f"<code>{check.difference:.9g}</code> by difference (h = {check.step:.0e}), "
+            f"<code>{check.difference:.9g}</code> by differences{kink}; "
             f"relative error <code>{check.error:.1e}</code>"
         )
-        return f'<span class="verdict {kind}">{mark}</span>', row
+        return f'<span class="verdict {"pass" if check.passed else "fail"}">{mark}</span>', row
 
     def templates(self) -> str:
         """The declarations that the cards refer to."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from staticgrad.codegen.program import Program
 from staticgrad.explain.layout import Box, Layout
-from staticgrad.explain.stages import Journey, Kernel, Stage, places_of
+from staticgrad.explain.stages import Kernel, Stage, places_of
 from staticgrad.explain.values import FORWARD, LEAVES, UPDATE, Values
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
@@ -26,11 +26,11 @@ LANES = 3
 SHARED = "all updates"
 
 
-def drawing(stage: Stage, journey: Journey, values: Values) -> dict[str, Any]:
+def drawing(stage: Stage, program: Program, values: Values) -> dict[str, Any]:
     """A stage as the page takes it: nodes, clusters in layers, edges."""
     boxes = _boxes(stage, values)
     layout = Layout(list(boxes.values()), LANES)
-    notes = _notes(stage, journey.program)
+    notes = _notes(stage, program)
     nodes = []
     for node in boxes:
         value = values[node]

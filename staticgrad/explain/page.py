@@ -5,25 +5,25 @@ from __future__ import annotations
 import html
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from staticgrad.checking.problems import restored
+from staticgrad.codegen.passes import known
 from staticgrad.explain.cards import Cards, gradients_of
 from staticgrad.explain.charts import bytes_text, memory_section, race_section
 from staticgrad.explain.graph import drawing
 from staticgrad.explain.measure import (
     Check,
     Race,
-    as_they_were,
     check_gradients,
     example_inputs,
     race,
     sizes_text,
 )
 from staticgrad.explain.panes import Links, code_pane, equations_pane, source_pane
-from staticgrad.explain.stages import Journey, Stage, journey
+from staticgrad.explain.stages import Stage, journey
 from staticgrad.explain.values import Values
 from staticgrad.graph.dims import concrete
 from staticgrad.graph.leaves import Parameter, sizes_from
@@ -45,22 +45,20 @@ class Page:
     def __init__(self, function: CompiledFunction, inputs: Sequence[Any]) -> None:
         self.function = function
         self.graph = function.graph
-        begin = time.perf_counter()
-        self.journey: Journey = journey(self.graph, function.name)
-        #: what making the code took, told with the compilation
-        self.generation_seconds = time.perf_counter() - begin
-        self.generated = self.journey.generated
+        self.generated = function.generated
+        self.stages = journey(self.generated)
         self.gradients = gradients_of(self.graph.nodes())
         self.arrays = (
             function.prepare(function.with_scalars(tuple(inputs)))
             if inputs
-            else tuple(example_inputs(self.graph, self.generated.program))
+            else tuple(example_inputs(self.graph))
         )
         self.sizes = sizes_from(self.graph.inputs, [array.shape for array in self.arrays])
         self.values = Values(self.generated.program.names)
-        for stage in self.journey.stages:
+        for stage in self.stages:
             self.values.enter(stage.nodes, stage.late, stage.renewed)
-        self.drawings = [drawing(stage, self.journey, self.values) for stage in self.journey.stages]
+        program = self.generated.program
+        self.drawings = [drawing(stage, program, self.values) for stage in self.stages]
         drawn = {node[0] for one in self.drawings for node in one["nodes"]}
         self.links = Links(self.values, drawn)
 
@@ -69,7 +67,7 @@ class Page:
         code, kernels = code_pane(self.generated, self.links)
         checks, timing = self._measured() if measure else ({}, None)
         cards, rules = self._cards(checks, measure)
-        stages = self.journey.stages
+        stages = self.stages
         parts = {
             "title": html.escape(f"{self.function.name} explained"),
             "style": asset("page.css") + STYLE,
@@ -93,32 +91,26 @@ class Page:
 
     def _summary(self) -> str:
         outputs = ", ".join(buffer.name for buffer in self.generated.program.outputs)
-        count = sum(p.value.size for p in self._parameters() if p.requires_grad)
+        nodes = [buffer.node for buffer in self.generated.program.parameters]
+        count = sum(n.value.size for n in nodes if isinstance(n, Parameter) and n.requires_grad)
         text = f"computes {outputs}" if outputs else "updates parameters"
         return f"{text} · {count:,} parameters" if count else text
 
     def _where(self) -> str:
         return f", with {sizes_text(self.sizes)}" if self.sizes else ""
 
-    def _parameters(self) -> list[Parameter]:
-        return [
-            buffer.node for buffer in self.generated.program.parameters
-            if isinstance(buffer.node, Parameter)
-        ]  # fmt: skip
-
     def _measured(self) -> tuple[dict[Node, Check], Race]:
         given = dict(zip(self.graph.inputs, self.arrays, strict=True))
         derived = {g.leaf: (g.adjoint, g.loss) for g in self.gradients if g.loss is not None}
-        with as_they_were(self._parameters()):
-            checks = check_gradients(derived, given, self.sizes)
-            start = self.function.compile_seconds + self.generation_seconds
-            timing = race(
-                self.function, self.graph, self.arrays, start, self.function.from_cache
-            )  # fmt: skip
+        checks = check_gradients(derived, given, self.sizes)
+        function = self.function
+        start = function.compile_seconds + sum(ran.seconds for ran in known(self.generated).ran)
+        with restored(function):
+            timing = race(function, self.graph, self.arrays, start, function.from_cache)
         return checks, timing
 
     def _cards(self, checks: Mapping[Node, Check], measured: bool) -> tuple[str, str]:
-        last = self.journey.stages[-1]
+        last = self.stages[-1]
         final = {self.values[node].number: node for node in last.nodes}
         named = {node: buffer.name for node, buffer in self.generated.program.readers.items()}
         losses = [gradient.loss for gradient in self.gradients if gradient.loss is not None]
@@ -131,7 +123,7 @@ class Page:
         return text, cards.templates()
 
     def _data(self, kernels: list[list[int]]) -> dict[str, Any]:
-        for drawn, stage in zip(self.drawings, self.journey.stages, strict=True):
+        for drawn, stage in zip(self.drawings, self.stages, strict=True):
             drawn["summary"] = self._costs(stage)
         unused = ["", 0, -1, -1, "", "", ""]
         values = [
@@ -142,12 +134,11 @@ class Page:
         return {"values": values, "stages": self.drawings, "kernels": kernels}
 
     def _costs(self, stage: Stage) -> str:
-        numbers = {key: int(concrete(dim, self.sizes)) for key, dim in stage.costs.items()}
-        return " · ".join([
-            f"{len(stage.nodes)} nodes", f"{numbers['kernels']} kernels",
-            f"{count_text(numbers['flops'])}FLOP", f"{bytes_text(numbers['bytes'])} moved",
-            f"{bytes_text(numbers['workspace'])} kept",
-        ])  # fmt: skip
+        _, kernels, flops, moved, kept = (int(concrete(n, self.sizes)) for n in stage.counts)
+        return (
+            f"{len(stage.nodes)} nodes · {kernels} kernels · {count_text(flops)}FLOP · "
+            f"{bytes_text(moved)} moved · {bytes_text(kept)} kept"
+        )
 
 
 def count_text(amount: float) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from staticgrad.codegen import cost
-from staticgrad.codegen.compiler import LOOP_PASSES
-from staticgrad.codegen.header import header
-from staticgrad.codegen.module import Generated, emit
+from staticgrad.codegen.compiler import LOOP_PASSES, programs
+from staticgrad.codegen.module import Generated
+from staticgrad.codegen.passes import Counts, counted, known
 from staticgrad.codegen.program import (
     Blocked,
     Buffer,
@@ -23,14 +23,14 @@ from staticgrad.codegen.program import (
     groups,
     statements,
 )
-from staticgrad.codegen.reserved import RESERVED
-from staticgrad.codegen.schedule import schedule
-from staticgrad.graph.dims import format_dim, symbols_of
+from staticgrad.codegen.stages import primal_part
+from staticgrad.graph.dims import format_dim
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
-from staticgrad.rewrite.pipeline import rewrite
-from staticgrad.show.names import Names, name_results, name_sources
+
+#: the pass after which loops are merged
+FUSED = "contract"
 
 
 @dataclass(eq=False)
@@ -43,110 +43,48 @@ class Kernel:
 
 @dataclass(eq=False)
 class Stage:
-    """A graph after a pass: its nodes, the roots, and the kernels where there are any yet."""
+    """A graph after a pass: its nodes, those which only updates need (``late``), the parameters that
+    take new values (``renewed``), and the kernels where there are any yet."""
 
     name: str
     text: str
     nodes: list[Node]
     late: set[Node]
     renewed: dict[Node, Node]
+    counts: Counts
     kernels: list[Kernel] = field(default_factory=list)
-    #: floating-point operations, bytes read and written, kernels and bytes of intermediates
-    costs: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class Journey:
-    """All stages, and the code at the end, which is that of the compiled function."""
-
-    stages: list[Stage]
-    generated: Generated
-
-    @property
-    def program(self) -> Program:
-        return self.generated.program
-
-
-def journey(graph: Graph, name: str) -> Journey:
-    """Take ``graph`` through all passes again, looking at it on the way."""
-    name_results(graph.roots)
-    declared, nodes = declared_part(graph), graph.nodes()
+def journey(generated: Generated) -> list[Stage]:
+    """The stages of a generated module."""
+    history = known(generated)
+    primal, declared, simplified = primal_part(history.declared), history.declared, history.lowered
+    nodes, order = declared.nodes(), simplified.nodes()
+    late, renewed = late_part(simplified, order), renewals(simplified)
     stages = [
-        Stage("declared", "the operations that you wrote", declared, set(), {},
-              costs=costs_of(Graph(graph.inputs, tuple(declared)))),
+        Stage("declared", "the operations that you wrote", primal.nodes(), set(), {}, counted(primal)),
         Stage("derived", "with adjoints, by the pullback of each operation, and updates",
-              nodes, late_part(graph, nodes), renewals(graph), costs=costs_of(graph)),
-    ]  # fmt: skip
-    simplified = rewrite(graph)
-    order = topological(simplified.roots)
-    late = late_part(simplified, order)
-    renewed = renewals(simplified)
-    stages.append(
+              nodes, late_part(declared, nodes), renewals(declared), counted(declared)),
         Stage("simplified", "rewritten by rules: stable forms, nothing twice, matrix products",
-              order, late, renewed, costs=costs_of(simplified))
-    )  # fmt: skip
-    program = _scheduled(simplified, order, name)
-    for step in LOOP_PASSES:
-        program = step(program)
-        if step.__name__ == "contract":
-            kernels = list(kernels_of(program.items))
-            stages.append(
-                Stage(
-                    "fused",
-                    "loops that share data run as one",
-                    order,
-                    late,
-                    renewed,
-                    kernels,
-                    costs_of(program),
-                )
-            )
-    kernels = list(kernels_of(program.items))
-    stages.append(
-        Stage(
-            "planned",
-            "a place in memory for what is stored",
-            order,
-            late,
-            renewed,
-            kernels,
-            costs_of(program),
-        )
-    )
-    return Journey(stages, emit(program, name, header(graph, program, name)))
+              order, late, renewed, counted(simplified)),
+    ]  # fmt: skip
+    fused = program_after(generated, FUSED)
+    for name, text, program in (
+        ("fused", "loops that share data run as one", fused),
+        ("planned", "a place in memory for what is stored", generated.program),
+    ):
+        kernels = list(kernels_of(program.items))
+        stages.append(Stage(name, text, order, late, renewed, counted(program), kernels))
+    return stages
 
 
-def costs_of(what: Graph | Program) -> dict[str, Any]:
-    """What a call costs at this point, over the named dimensions."""
-    return {
-        "flops": cost.flops(what), "bytes": cost.traffic(what), "kernels": cost.kernels(what),
-        "workspace": cost.workspace(what),
-    }  # fmt: skip
-
-
-def _scheduled(graph: Graph, order: list[Node], name: str) -> Program:
-    name_sources(order)
-    seen = set(order)
-    leaves = [leaf for leaf in (*graph.inputs, *(p for p, _ in graph.updates)) if leaf not in seen]
-    nodes = [*leaves, *order]
-    dims = {str(symbol) for node in nodes for symbol in symbols_of(node.shape)}
-    return schedule(graph, Names(nodes, reserved=RESERVED | dims | {name}))
+def program_after(generated: Generated, name: str) -> Program:
+    """The program after a pass over loops."""
+    number = [step.__name__ for step in LOOP_PASSES].index(name)
+    return next(islice(programs(generated), number + 1, None))
 
 
 # ---- parts of a graph ----------------------------------------------------------------------------
-
-
-def declared_part(graph: Graph) -> list[Node]:
-    """What the user wrote of it: outputs, and what adjoints are of, without derivation."""
-    order = graph.nodes()
-    derived: set[Node] = set()
-    for node in order:
-        if node.adjoint_of is not None or any(source in derived for source in node.inputs):
-            derived.add(node)
-    primals = [node.adjoint_of for node in order if node.adjoint_of is not None]
-    # a node of derivation has nodes of derivation above it, if not among its inputs
-    roots = [*graph.outputs, *(p for p in primals if p.adjoint_of is None)]
-    return [node for node in topological(roots) if node not in derived]
 
 
 def late_part(graph: Graph, order: Iterable[Node]) -> set[Node]:

@@ -182,6 +182,11 @@ class CompiledFunction(GraphFunction):
         """The generated Python module."""
         return self._generated.source
 
+    @property
+    def generated(self) -> Generated:
+        """The generated module with its program, and how it came about."""
+        return self._generated
+
     @cached_property
     def passes(self) -> Passes:
         """What each pass of the compiler did, with what the function costs after it: the rules that
@@ -199,11 +204,6 @@ class CompiledFunction(GraphFunction):
         from staticgrad.codegen.passes import stages
 
         return stages(self._generated)
-
-    @property
-    def graph(self) -> Graph:
-        """What was declared: inputs, outputs and new values of parameters."""
-        return self._graph
 
     def workspace_bytes(self, **sizes: int) -> int:
         """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``.
