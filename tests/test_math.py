@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from cases import cases
+from scipy import special
 
 import staticgrad as sg
 from staticgrad.show.mathml import equations
@@ -52,3 +54,79 @@ def test_every_op_prints_in_all_notations(case) -> None:
     if case.sample.differentiable:
         gradients = sg.grad(sg.sum(node * 1.5), inputs, unused="zeros")
     check_all_notations([node, *gradients])
+
+
+def along_axes(function):
+    """With the reduced axes kept: formulas leave out where axes of length one come and go."""
+    return lambda x, axis=None, **options: function(x, axis=axis, keepdims=True, **options)
+
+
+def norm(x, axis=None, ord=2):
+    values = np.abs(x)
+    if np.isinf(ord):
+        return values.max(axis=axis, keepdims=True)
+    return (values**ord).sum(axis=axis, keepdims=True) ** (1 / ord)
+
+
+def cross_entropy(logits, labels):
+    picked = np.take_along_axis(logits, np.asarray(labels)[..., None], axis=-1)
+    return (special.logsumexp(logits, axis=-1, keepdims=True) - picked)[..., 0]
+
+
+#: NumPy's and SciPy's functions under the names that formulas have
+FUNCTIONS = {
+    **{name: getattr(np, name) for name in """exp expm1 log log1p log2 sqrt sin cos tan cosh sinh
+    tanh hypot where maximum minimum clip sign abs floor isnan logical_not cumsum arange stack
+    float32 float64 int64 pi inf logaddexp einsum""".split()},
+    **{name: getattr(special, name) for name in "erf erfc polygamma".split()},
+    **{name: along_axes(getattr(np, name)) for name in "sum prod max min mean argmax argmin".split()},
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2,
+    "digamma": special.psi, "lgamma": special.gammaln, "sigmoid": special.expit,
+    "softplus": lambda x: np.logaddexp(x, 0), "log_sigmoid": special.log_expit,
+    "relu": lambda x: np.maximum(x, 0), "silu": lambda x: x * special.expit(x),
+    "rsqrt": lambda x: 1 / np.sqrt(x), "concat": np.concatenate, "norm": norm,
+    "var": lambda x, axis=None, correction=1: np.var(x, axis, ddof=correction, keepdims=True),
+    "logsumexp": along_axes(special.logsumexp), "cross_entropy": cross_entropy,
+    "softmax": lambda x, axis=-1: special.softmax(x, axis),
+    "log_softmax": lambda x, axis=-1: special.log_softmax(x, axis),
+    "diagonal": lambda x, offset=0, axis1=-2, axis2=-1: np.diagonal(x, offset, axis1, axis2),
+    "one_hot": lambda indices, count: np.eye(count)[np.asarray(indices)],
+}  # fmt: skip
+
+
+def fitted(value, shape):
+    """A value in a shape, in which axes of length one come and go."""
+    if np.size(value) == 1:
+        return np.full(shape, np.asarray(value).item())
+    if np.size(value) == np.prod(shape):
+        return np.reshape(value, shape)
+    return np.broadcast_to(value, shape)
+
+
+#: what NumPy has nothing for
+UNREADABLE = re.compile(
+    r" at \[|windows|fold|conv|pool|embed_diagonal|correlation|elu|hardtanh|_term|constant\("
+)
+
+
+# that a value is repeated is not written, so that the rank of what is summed cannot be told
+@pytest.mark.parametrize("case", [c for c in SAMPLES if c.sample.name != "broadcast_to"], ids=str)
+def test_text_is_the_value_in_numpy(case) -> None:
+    """Text, line by line, is Python that NumPy computes the same of: of values and of gradients."""
+    inputs = case.placeholders()
+    node = case.sample.call(*inputs)
+    roots = [node]
+    if case.sample.differentiable:
+        loss = sg.sum(node * sg.exp(node * 0.25))
+        roots += sg.grad(loss, inputs, unused="zeros")
+    arrays = dict(zip(inputs, case.arrays(), strict=True))
+    values = {**FUNCTIONS, **{n.name: array for n, array in arrays.items()}}
+    for root in roots:
+        for equation in equations([root]):
+            text = equation.text.partition(" = ")[2]
+            if UNREADABLE.search(text):
+                return
+            values[equation.name] = eval(text, {}, values)
+        expected = sg.evaluate(root, arrays)
+        found = fitted(values[equation.name], expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)

@@ -11,7 +11,14 @@ import numpy as np
 from staticgrad.graph.dims import canonical, format_dim, format_shape
 from staticgrad.graph.expression import Call, Expression, Listed
 from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
-from staticgrad.ops.convert import as_node, cast, common_dtype, insert_axes, normalize_axis
+from staticgrad.ops.convert import (
+    as_node,
+    cast,
+    common_dtype,
+    insert_axes,
+    normalize_axis,
+    without_axes,
+)
 from staticgrad.ops.lowering import Index, Reader, Scalar, ternary
 from staticgrad.ops.slicing import EMBED, SLICE
 from staticgrad.ops.table import FUNCTIONS, register, sample
@@ -71,8 +78,16 @@ class Concat(Op):
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         axis = node.attrs["axis"]
+        # an axis of length one that was put in for this is the new axis of a stack
+        stacked = all(
+            source.op.name == "reshape"
+            and source.shape[axis] == 1
+            and source.inputs[0].shape == without_axes(source.shape, (axis,))
+            for source in node.inputs
+        )
         options = (("axis", axis),) if axis else ()
-        return Call(self.name, (Listed(tuple(arguments)),), options, rank=node.ndim)
+        name = "stack" if stacked else self.name
+        return Call(name, (Listed(tuple(arguments)),), options, rank=node.ndim)
 
 
 CONCAT = register(Concat("concat"))
