@@ -11,6 +11,11 @@ from cases import cases
 from scipy import special
 
 import staticgrad as sg
+from staticgrad.graph.node import make_node
+from staticgrad.graph.traverse import topological
+from staticgrad.ops.random_numbers import uniform_like
+from staticgrad.ops.table import OPS
+from staticgrad.rewrite.gemm import GEMM
 from staticgrad.show.mathml import equations
 
 SAMPLES = [case for case in cases() if case.dtype == "float64"]
@@ -46,14 +51,49 @@ def check_all_notations(nodes: list[sg.Node]) -> None:
         assert equation.text.startswith(f"{equation.name} = ")
 
 
-@pytest.mark.parametrize("case", SAMPLES, ids=str)
-def test_every_op_prints_in_all_notations(case) -> None:
+def derived(case) -> list[sg.Node]:
+    """The value of a sample, its gradients and those of its gradients."""
     inputs = case.placeholders()
     node = case.sample.call(*inputs)
-    gradients = []
-    if case.sample.differentiable:
-        gradients = sg.grad(sg.sum(node * 1.5), inputs, unused="zeros")
-    check_all_notations([node, *gradients])
+    if not case.sample.differentiable:
+        return [node]
+
+    def gradients(value: sg.Node) -> list[sg.Node]:
+        # a function in which no power of the value disappears
+        return sg.grad(sg.sum(value * sg.exp(value * 0.25)), inputs, unused="zeros")
+
+    first = gradients(node)
+    return [node, *first, *(second for item in first for second in gradients(item))]
+
+
+def others() -> list[sg.Node]:
+    """Nodes of ops that no sample has."""
+    x = sg.placeholder("x", (4, 6), "float64")
+    straight_through = sg.custom_gradient(lambda v: (sg.sign(v), lambda adjoint: adjoint))
+    a, b = x > 0, x < 1
+    state = sg.parameter(np.zeros(2, "int64"), name="state")
+    flags = {"transpose_a": True, "transpose_b": False}
+    return [
+        sg.stop_gradient(x), straight_through(x), a & b, a | b, a ^ b, ~a,
+        uniform_like(x, state), make_node(GEMM, [x, x], flags),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAMPLES, ids=str)
+def test_samples_print_in_all_notations(case) -> None:
+    check_all_notations(derived(case))
+
+
+def test_every_op_prints_in_all_notations() -> None:
+    nodes = others()
+    check_all_notations(nodes)
+    reached = [node for case in SAMPLES for node in derived(case)]
+    assert {node.op.name for node in topological([*nodes, *reached])} >= set(OPS)
+    texts = [str(node) for node in nodes]
+    assert texts[:6] == ["stop_gradient(x)", "sign(x)", "(x > 0) & (x < 1)", "(x > 0) | (x < 1)",
+                         "(x > 0) != (x < 1)", "logical_not(x > 0)"]  # fmt: skip
+    assert texts[6:] == ["uniform(state)", "x.T @ x"]
+    assert nodes[2].latex() == r"\mathbf{x} > 0 \wedge \mathbf{x} < 1"
 
 
 def along_axes(function):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.expression import Expression
+from staticgrad.graph.expression import Call, Expression
 from staticgrad.graph.node import GraphError, GraphTypeError, Node, Op, TensorType, make_node
 from staticgrad.ops.convert import as_node, broadcast
-from staticgrad.ops.scalar import stop_gradient
+from staticgrad.ops.scalar import STOP_GRADIENT, stop_gradient
 from staticgrad.ops.table import register
 
 Pullback = Callable[[Node], Any]
@@ -43,7 +43,11 @@ class CustomGradient(Op):
         return arrays[0]
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
-        return arguments[0]
+        (result, *_) = arguments
+        # what keeps the user's computation from being differentiated is no part of the formula
+        if isinstance(result, Call) and result.name == STOP_GRADIENT.name:
+            return result.arguments[0]
+        return result
 
 
 CUSTOM = register(CustomGradient("custom_gradient"))

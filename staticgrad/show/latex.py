@@ -103,6 +103,8 @@ def latex_of(node: Node) -> str:
     *lines, last = lines_of([node])
     left = latex(last.left) if node.name is not None or last.left.variable is not None else ""
     if not lines:
+        if last.left == last.right:
+            return left
         return f"{left} = {latex(last.right)}" if left else latex(last.right)
     rows = [f"{left} &= {latex(last.right)}" if left else f"& {latex(last.right)}"]
     rows += [f"{latex(line.left)} &= {latex(line.right)}" for line in lines]

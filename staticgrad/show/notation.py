@@ -169,14 +169,16 @@ class Notation(ABC):
         """A user's name: ``W_hidden`` with a subscript, ``fc1.weight`` as the weight of fc1."""
         path, _, last = label.rpartition(".")
         base, below = last, path
-        if not path:
+        hat = re.fullmatch(r"([^\W\d_]+?)_?hat", base)
+        if hat is not None and len(hat[1]) > 1 and hat[1] not in GREEK:
+            hat = None
+        if not path and hat is None:
             match = re.fullmatch(r"([^\W\d_]+?)_?(\d+)", last) or re.fullmatch(
                 r"([^\W_]+)_([^\W_]+)", last
             )
             if match and (len(match[1]) == 1 or match[1] in GREEK or "_" in last):
                 base, below = match[1], match[2]
-        hat = re.fullmatch(r"([^\W\d_]+?)_?hat", base)
-        if hat and (len(hat[1]) == 1 or hat[1] in GREEK):
+        if hat is not None:
             text = self.over(self._base(hat[1], rank), "^")
         else:
             text = self._base(base, rank)

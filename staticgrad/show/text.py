@@ -19,6 +19,8 @@ from staticgrad.show.names import Names
 from staticgrad.show.plain import plain
 from staticgrad.show.trees import lines_of, tidied
 
+#: of printed formulas, in columns
+WIDTH = 100
 #: however narrow the terminal is, formulas are not broken into shorter lines
 NARROWEST_FORMULA = 32
 
@@ -35,11 +37,23 @@ def formula(node: Node) -> str:
             d_logits = (softmax(logits) - one_hot(y, 10)) / batch
     """
     *lines, last = lines_of([node])
+    first = _wrapped("", plain(last.right), "  ")
     if not lines:
-        return plain(last.right)
+        return first
     width = max(len(line.left.name) for line in lines)
-    below = [f"    {line.left.name:<{width}} = {plain(line.right)}" for line in lines]
-    return "\n".join([plain(last.right), "  where", *below])
+    below = [
+        _wrapped(f"    {line.left.name:<{width}} = ", plain(line.right), " " * (width + 9))
+        for line in lines
+    ]
+    return "\n".join([first, "  where", *below])
+
+
+def _wrapped(left: str, right: str, indent: str) -> str:
+    """A formula behind ``left``, on as many lines as it takes."""
+    return textwrap.fill(
+        right, WIDTH, initial_indent=left, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def show(nodes: Node | Sequence[Node], file: TextIO | None = None, width: int | None = None) -> str:

@@ -11,13 +11,21 @@ from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.table import OPS
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.passes import fold_constants, simplify
-from staticgrad.show.names import PLAIN_NAMES, Names, describe, identifier, name_results, primal_of
+from staticgrad.show.names import (
+    NOUNS,
+    PLAIN_NAMES,
+    Names,
+    describe,
+    identifier,
+    name_results,
+    primal_of,
+)
 
 #: letters for parts that nobody has named
 LETTERS = "uvqacghkmprstz"
 JOINED = frozenset({"add", "multiply", "divide", "subtract", "negative"})
 #: words in a name which tell that it spells out a formula
-OPERATIONS = frozenset([*OPS, *PLAIN_NAMES.values(), "product", "plus", "minus", "over"])
+OPERATIONS = frozenset([*OPS, *PLAIN_NAMES.values(), *NOUNS.values(), "plus", "minus", "over"])
 #: what is used more than once gets a line of its own from this weight on
 SHARED_WEIGHT = 4
 #: a derivative with respect to something that has a name
