@@ -37,6 +37,7 @@ from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import evaluate
 
 if TYPE_CHECKING:
+    from staticgrad.codegen.memory import MemoryTimeline
     from staticgrad.codegen.passes import Passes, Stage
 
 
@@ -217,6 +218,16 @@ class CompiledFunction(GraphFunction):
             raise TypeError(
                 f"{self.name}: the workspace depends on the size of {error.name}: pass {error.name}="
             ) from None
+
+    def memory_timeline(self, **sizes: int) -> MemoryTimeline:
+        """Which intermediates are in memory over the course of a call, and what a tape that runs op by
+        op would keep meanwhile, for given sizes of the named dimensions, as ``batch=64``.
+
+        Raises TypeError where a size is missing.
+        """
+        from staticgrad.codegen.memory import memory_timeline
+
+        return memory_timeline(self._generated, sizes)
 
     def export(self, path: str | Path) -> Path:
         """Write Python files that compute the same, bit by bit, with NumPy, Numba and SciPy alone.

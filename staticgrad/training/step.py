@@ -27,6 +27,7 @@ from staticgrad.training.loops import Loop, SingleSteps
 from staticgrad.training.options import RuntimeOptions
 
 if TYPE_CHECKING:
+    from staticgrad.codegen.memory import MemoryTimeline
     from staticgrad.codegen.passes import Passes, Stage
 
 
@@ -236,6 +237,10 @@ class TrainStep:
     def workspace_bytes(self, **sizes: int) -> int:
         """Bytes of workspace for given sizes of the named dimensions, as ``batch=64``."""
         return self.function.workspace_bytes(**sizes)
+
+    def memory_timeline(self, **sizes: int) -> MemoryTimeline:
+        """What is in memory over the course of a step; see ``CompiledFunction.memory_timeline``."""
+        return self.function.memory_timeline(**sizes)
 
     def export(self, path: str | Path) -> Path:
         """Write one Python file that does the step with NumPy, Numba and SciPy alone."""
