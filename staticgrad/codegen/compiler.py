@@ -10,6 +10,7 @@ from staticgrad.codegen.fuse import contract, fuse
 from staticgrad.codegen.header import header
 from staticgrad.codegen.module import Generated, emit
 from staticgrad.codegen.outline import outline
+from staticgrad.codegen.peel import peel
 from staticgrad.codegen.plan import plan
 from staticgrad.codegen.program import Program
 from staticgrad.codegen.recompute import recompute
@@ -29,6 +30,7 @@ from staticgrad.show.names import Names, name_results, name_sources
 LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     fuse,  # merge loops that share data
     recompute,  # what is cheap is computed in each loop that needs it
+    peel,  # first and last steps apart, so that those in between need no conditions
     contract,  # what lives within one step of a loop is not stored
     cast_settings,  # scalar parameters are read in the dtype that is needed
     block,  # a long axis that loops and products share is gone through in blocks of rows

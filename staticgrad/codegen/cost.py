@@ -152,7 +152,7 @@ def work(member: Any) -> Dim:
         return member.node.op.work(member.node)
     combines = member.action in ("accumulate", "scan", "scatter")
     each = member.flops + (combines and member.node.type.is_float)
-    return times(product(member.domain), each)
+    return times(product(steps.count for steps in member.ranges), each)
 
 
 def in_register(buffer: Buffer) -> bool:

@@ -17,6 +17,7 @@ from staticgrad.codegen.program import (
     Call,
     Invocation,
     Loop,
+    Peeled,
     Rolled,
     Routine,
     RoutineCall,
@@ -265,10 +266,11 @@ class Emitter(Writer):
         if isinstance(item, Loop) and item.extent == 1:
             self._items(item.body)
         elif isinstance(item, Loop):
-            self.line(f"for {item.variable} in range({self.steps(item)}):")
-            self.depth += 1
+            self._begin_loop(item)
             self._items(item.body)
             self.depth -= 1
+        elif isinstance(item, Peeled):
+            self._items(item.items)
         elif isinstance(item, Statement):
             self._statement(item)
         else:
@@ -386,7 +388,9 @@ class Emitter(Writer):
         self.line(f"first = first_of(number, {shared.size})")
         self.line(f"for further in range(min({shared.size}, {loop.extent} - first)):")
         self.depth += 1
-        self.line(f"{loop.variable} = first + further")
+        # the start comes last: LLVM then knows that i - start is not negative
+        start = f" + {loop.start}" if loop.start else ""
+        self.line(f"{loop.variable} = first + further{start}")
         for item in loop.body:
             self._item(item)
         self.depth -= 1

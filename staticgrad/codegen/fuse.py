@@ -21,6 +21,7 @@ from staticgrad.codegen.program import (
     Buffer,
     Call,
     Loop,
+    Peeled,
     Program,
     Statement,
     statements,
@@ -39,7 +40,7 @@ VARIABLES = ("i", "j", "k", "l", "m", "n")
 def fuse(program: Program) -> Program:
     """Place all statements into a tree of fused loops."""
     placer = Placer(loop_variables(program))
-    placer.long = long_rows(program)
+    placer.long = long_rows([item for group in program.items for item in group])
     for group in program.items:
         placer.place(group)
     program.items = placer.merged(placer.items)
@@ -53,9 +54,9 @@ def loop_variables(program: Program) -> list[sympy.Symbol]:
     return [sympy.Symbol(name, integer=True) for name in variables]
 
 
-def long_rows(program: Program) -> set[Any]:
+def long_rows(items: list[Any]) -> set[Any]:
     """The long axes along which there are matrix products, too."""
-    calls = [item for group in program.items for item in group if isinstance(item, Call)]
+    calls = [item for item in items if isinstance(item, Call)]
     lengths = {buffer.shape[0] for call in calls for buffer in (*call.operands, call.target)}
     return {length for length in lengths if isinstance(length, int) and length >= LONG}
 
@@ -290,6 +291,8 @@ def contract(program: Program) -> Program:
         for item in items:
             if isinstance(item, Loop):
                 walk(item.body, (*loops, item))
+            elif isinstance(item, Peeled):
+                walk(item.items, loops)
             else:
                 for access in item.accesses:
                     uses.setdefault(access.buffer.memory, []).append((item, access, loops))
@@ -301,17 +304,11 @@ def contract(program: Program) -> Program:
         if buffer in program.repeated:
             buffer.axes = ()
             continue
-        common = places[0][2]
-        for _, _, loops in places[1:]:
-            shared = 0
-            while shared < min(len(common), len(loops)) and common[shared] is loops[shared]:
-                shared += 1
-            common = common[:shared]
         by_element = all(access.index is not None for _, access, _ in places)
         buffer.axes = tuple(
             axis
             for axis, extent in enumerate(buffer.shape)
-            if not _runs_over(places, axis, len(common)) and not (extent == 1 and by_element)
+            if not _runs_over(places, axis) and not (extent == 1 and by_element)
         )
     name_accumulators(program)
     merged = {
@@ -361,19 +358,32 @@ def without(items: list[Any], unwanted: Callable[[Any], bool]) -> list[Any]:
             item.body = without(item.body, unwanted)
             if not item.body:
                 continue
+        elif isinstance(item, Peeled):
+            item.first, item.last = without(item.first, unwanted), without(item.last, unwanted)
+            if not without([item.loop], unwanted):
+                kept += [*item.first, *item.last]
+                continue
         elif unwanted(item):
             continue
         kept.append(item)
     return kept
 
 
-def _runs_over(places: list[Any], axis: int, depth: int) -> bool:
-    """Whether one common loop indexes ``axis`` in every access."""
-    for level in range(depth):
-        if all(
+def _runs_over(places: list[Any], axis: int) -> bool:
+    """Whether a loop indexes ``axis`` in every access, so that what a step needs of that axis is what
+    it has just computed: one loop in all, or several which each begin by storing the value."""
+    stores = {id(item.node) for item, access, _ in places if access.writes}
+    for level in range(min(len(loops) for _, _, loops in places)):
+        if not all(
             access.index is not None and access.index[axis] is statement.own[level]
             for statement, access, _ in places
         ):
+            continue
+        beginnings = {id(loops[level]): access for _, access, loops in reversed(places)}
+        if len(beginnings) == 1:
+            return True
+        if len(stores) == 1 and all(
+            item.action == "store" for item, access, _ in places if access.writes
+        ) and all(access.writes for access in beginnings.values()):  # fmt: skip
             return True
     return False
-

@@ -10,7 +10,7 @@ from staticgrad.codegen.header import columns
 from staticgrad.codegen.layout import INDENT
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.outline import renamed, variable
-from staticgrad.codegen.program import Buffer, Loop, Program, Shared, Statement
+from staticgrad.codegen.program import Buffer, Loop, Program, Statement, shared_loops
 from staticgrad.codegen.spans import Span, resolved
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.expression import Expression, Symbol
@@ -71,7 +71,7 @@ class Listing(Emitter):
         lines = columns(map(described, self.arrays()), "")
         marks = []
         functions = [self.routine(routine) for routine in self.program.routines]
-        functions += [self.part(item) for item in self.program.items if isinstance(item, Shared)]
+        functions += [self.part(shared) for shared in shared_loops(self.program.items)]
         for function in functions:
             lines.append("")
             # without the decorator
@@ -94,8 +94,10 @@ class Listing(Emitter):
             *(b for b in program.buffers if b not in known and not b.is_local and not b.finishes_in),
         ]
 
-    def steps(self, loop: Loop) -> str:
-        return format_dim(loop.extent)
+    def _begin_loop(self, loop: Loop) -> None:
+        start = f"{format_dim(loop.start)}, " if loop.start != 0 else ""
+        self.line(f"for {loop.variable} in range({start}{format_dim(loop.stop)}):")
+        self.depth += 1
 
 
 def accumulators(program: Program) -> dict[Buffer, str]:

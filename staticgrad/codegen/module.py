@@ -8,7 +8,7 @@ from functools import cached_property
 
 from staticgrad.codegen.emit import Emitter
 from staticgrad.codegen.layout import INDENT
-from staticgrad.codegen.program import Program, Shared
+from staticgrad.codegen.program import Program, shared_loops
 from staticgrad.codegen.sources import module_of_function
 from staticgrad.codegen.spans import Mark, Span, resolved
 from staticgrad.codegen.stages import History
@@ -45,7 +45,7 @@ def emit(program: Program, name: str, header: str) -> Generated:
     """The module that computes ``program`` in a function called ``name``."""
     emitter = Emitter(program, name)
     definitions = [emitter.routine(routine) for routine in program.routines]
-    definitions += [emitter.part(item) for item in program.items if isinstance(item, Shared)]
+    definitions += [emitter.part(shared) for shared in shared_loops(program.items)]
     definitions.append(emitter.function())
     imports = imported(emitter)
     own = {f"staticgrad.{module}": names for module, names in imports.items() if is_own(module)}

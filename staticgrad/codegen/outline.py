@@ -22,10 +22,12 @@ from staticgrad.codegen.program import (
     Call,
     Invocation,
     Loop,
+    Peeled,
     Program,
     Routine,
     Statement,
     groups,
+    shared_loops,
     statements,
 )
 from staticgrad.codegen.reader import reader_of
@@ -108,7 +110,7 @@ def _candidate(
     views: dict[Buffer, Buffer],
 ) -> Candidate | None:
     members = list(statements(group))
-    if not isinstance(group[-1], Loop) or any(
+    if not isinstance(group[-1], Loop | Peeled) or any(shared_loops(group)) or any(
         isinstance(member, Call) or member.action == "check" for member in members
     ):
         return None
@@ -178,15 +180,19 @@ def _loops(items: list[Any]) -> Iterator[Loop]:
         if isinstance(item, Loop):
             yield item
             yield from _loops(item.body)
+        elif isinstance(item, Peeled):
+            yield from _loops(item.items)
 
 
 def _lines(readers: dict[Node, Buffer], items: list[Any]) -> Iterator[Any]:
     """What the items read like, up to layout."""
     for item in items:
         if isinstance(item, Loop):
-            yield ("for", str(item.variable), item.extent)
+            yield ("for", str(item.variable), item.start, item.extent)
             yield from _lines(readers, item.body)
             yield "end"
+        elif isinstance(item, Peeled):
+            yield from _lines(readers, item.items)
         else:
             yield statement_text(readers, item, item.variables)
 
@@ -210,12 +216,14 @@ def _flat_lines(
     readers: dict[Node, Buffer], group: list[Any], views: dict[Buffer, Buffer]
 ) -> list[Any] | None:
     """The same for loops that run over all arrays from their first element to their last."""
-    if len(group) > 1:
+    if len(group) > 1 or not isinstance(group[0], Loop):
         return None
     item, extents = group[0], []
     while isinstance(item, Loop):
         extents.append(item.extent)
         if len(item.body) > 1 and any(isinstance(inner, Loop) for inner in item.body):
+            return None
+        if any(isinstance(inner, Peeled) for inner in item.body):
             return None
         body = item.body
         item = body[0]

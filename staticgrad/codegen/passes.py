@@ -20,6 +20,8 @@ from staticgrad.codegen.program import (
     Blocked,
     Call,
     Invocation,
+    Loop,
+    Peeled,
     Program,
     Rolled,
     RoutineCall,
@@ -377,6 +379,11 @@ def features(program: Program) -> Counter[str]:
             found["layers in them"] += len(item.turns)
             for turn in item.turns:
                 waiting += turn
+        elif isinstance(item, Loop):
+            waiting += item.body
+        elif isinstance(item, Peeled):
+            found["loops taken apart"] += 1
+            waiting.append(item.loop)
         elif isinstance(item, Invocation):
             found["calls of functions"] += 1
         elif isinstance(item, Shared):

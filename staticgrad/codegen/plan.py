@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from staticgrad.codegen.program import Blocked, Buffer, Program, Shared, statements
+from staticgrad.codegen.program import Blocked, Buffer, Program, shared_loops, statements
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
 #: places start at multiples of a cache line, which is also the widest vector
@@ -65,7 +65,8 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
                 position += 1
         else:
             touch(touched(item), position, position)
-            touch(item.partial.values() if isinstance(item, Shared) else (), position, position)
+            for shared in shared_loops([item]):
+                touch(shared.partial.values(), position, position)
             position += 1
     return spans
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.graph.dims import Dim, Shape
+from staticgrad.codegen.ranges import Range
+from staticgrad.graph.dims import Dim, Shape, canonical
 from staticgrad.graph.node import Node
 from staticgrad.kernels.gemm import LARGE
 from staticgrad.ops.lowering import Index, Scalar
@@ -106,9 +107,13 @@ class Statement:
     section: str = "forward"
     own: tuple[sympy.Symbol, ...] = ()
     variables: tuple[sympy.Symbol, ...] = ()
+    #: the part of each axis of the domain that is gone through
+    ranges: tuple[Range, ...] = ()
     accesses: list[Access] = field(default_factory=list)
-    #: nodes that have a buffer, and of which it computes the elements it needs for itself
+    #: nodes that have a buffer, and of which it computes the elements it needs for itself, but for
+    #: the one with its own index where the same loop has computed that: it stands ``beside``
     inlined: set[Node] = field(default_factory=set)
+    beside: set[Node] = field(default_factory=set)
     #: the scalar functions that its value calls
     functions: set[str] = field(default_factory=set)
     #: the floating-point operations of its value
@@ -117,6 +122,7 @@ class Statement:
 
     def __post_init__(self) -> None:
         self.own = tuple(sympy.Dummy(f"i{axis}", integer=True) for axis in range(len(self.domain)))
+        self.ranges = tuple(Range((0,), (extent,)) for extent in self.domain)
 
 
 @dataclass(eq=False)
@@ -174,11 +180,30 @@ class RoutineCall:
 
 @dataclass(eq=False)
 class Loop:
-    """``for variable in range(extent)``: items run in order at each step."""
+    """``extent`` steps from ``start`` on, in each of which the items run in order."""
 
     variable: sympy.Symbol
     extent: Dim
     body: list[Any] = field(default_factory=list)
+    start: Dim = 0
+
+    @property
+    def stop(self) -> Dim:
+        return canonical(self.start + self.extent)
+
+
+@dataclass(eq=False)
+class Peeled:
+    """A loop, and what its ``first`` and ``last`` steps would be: they stand apart, so that it needs
+    no conditions."""
+
+    first: list[Any]
+    loop: Loop | Shared
+    last: list[Any]
+
+    @property
+    def items(self) -> list[Any]:
+        return [*self.first, self.loop, *self.last]
 
 
 @dataclass(eq=False)
@@ -275,7 +300,7 @@ def statements(items: list[Any] | Any) -> Iterator[Any]:
     for item in items if isinstance(items, list) else [items]:
         if isinstance(item, Loop):
             yield from statements(item.body)
-        elif isinstance(item, Invocation | Blocked):
+        elif isinstance(item, Invocation | Blocked | Peeled):
             yield from statements(item.items)
         elif isinstance(item, Shared):
             yield from statements(item.loop)
@@ -284,6 +309,14 @@ def statements(items: list[Any] | Any) -> Iterator[Any]:
                 yield from statements(turn)
         else:
             yield item
+
+
+def shared_loops(items: list[Any]) -> Iterator[Shared]:
+    """The loops among items that are carried out in parts."""
+    for item in items:
+        loop = item.loop if isinstance(item, Peeled) else item
+        if isinstance(loop, Shared):
+            yield loop
 
 
 @dataclass(eq=False)
@@ -310,10 +343,8 @@ class Program:
     @property
     def uses_threads(self) -> bool:
         """Whether loops are shared out, or a product may be large enough for it."""
-        for item in self.items:
-            if isinstance(item, Shared):
-                return True
-        return any(isinstance(m, Call) and m.is_large for m in statements(self.items))
+        products = any(isinstance(m, Call) and m.is_large for m in statements(self.items))
+        return products or any(shared_loops(self.items))
 
     @property
     def readers(self) -> dict[Node, Buffer]:

@@ -9,7 +9,8 @@ import numpy as np
 import sympy
 
 from staticgrad.codegen.program import Access, Buffer
-from staticgrad.graph.dims import Dim, format_dim
+from staticgrad.codegen.ranges import Range, never_negative
+from staticgrad.graph.dims import Dim, canonical, format_dim
 from staticgrad.graph.leaves import format_number
 from staticgrad.graph.node import Node, touches_floats
 from staticgrad.ops.elementwise import Elementwise
@@ -23,9 +24,26 @@ TYPE_NAMES = {
 
 def reader_of(statement: Any, buffers: dict[Node, Buffer], position: str = "") -> ElementReader:
     """What writes a statement's elements."""
+    beside = {node: buffers[node] for node in statement.beside}
     if statement.inlined:
         buffers = {node: b for node, b in buffers.items() if node not in statement.inlined}
-    return ElementReader(buffers, position)
+    reader = ElementReader(buffers, position)
+    for index in (statement.own, statement.variables):
+        for variable, steps in zip(index, statement.ranges, strict=False):
+            if index is statement.own or not steps.is_unit:
+                reader.ranges[variable] = steps
+        reader.beside.update(((node, index), buffer) for node, buffer in beside.items())
+    return reader
+
+
+def note_accesses(statement: Any, buffers: dict[Node, Buffer]) -> None:
+    """Take down anew what a statement reads."""
+    reader = reader_of(statement, buffers)
+    statement.value(reader, statement.own)
+    statement.flops = reader.flops
+    statement.index(reader, statement.own)
+    kept = [a for a in statement.accesses if a.writes or a.buffer.kind == "token"]
+    statement.accesses = [*reader.accesses, *kept]
 
 
 def operations(statement: Any, buffers: dict[Node, Buffer]) -> int:
@@ -49,6 +67,11 @@ class ElementReader:
         self.functions: set[str] = set()
         #: the nodes that have no place of their own, and whose expressions are part of the text
         self.computed: list[Node] = []
+        #: where variables run, and the conditions on indices that do not hold everywhere
+        self.ranges: dict[Any, Range] = {}
+        self.conditions: list[tuple[Dim | None, Any, Dim | None]] = []
+        #: elements that lie in memory, of nodes whose other elements are computed
+        self.beside: dict[tuple[Node, Index], Buffer] = {}
 
     @property
     def flops(self) -> int:
@@ -57,6 +80,8 @@ class ElementReader:
 
     def read(self, node: Node, index: Index) -> Scalar:
         buffer = self.buffers.get(node)
+        if buffer is None and self.beside:
+            buffer = self.beside.get((node, index))
         if buffer is None:
             return self.compute(node, index)
         return self.read_buffer(buffer, index)
@@ -88,6 +113,13 @@ class ElementReader:
         return op.lower(node, index, self)  # type: ignore[attr-defined]
 
     def apply(self, op: Elementwise, node: Node, arguments: list[Scalar]) -> Scalar:
+        if op.name in ("add", "subtract"):
+            # where a condition never holds
+            zero = self.number(0, node.dtype)
+            if arguments[1] == zero:
+                return arguments[0]
+            if arguments[0] == zero and op.name == "add":
+                return arguments[1]
         if op.infix is not None:
             return infix(op.infix[0], op.infix[1], arguments)
         if op.name == "square":
@@ -125,6 +157,26 @@ class ElementReader:
         text = format_dim(expression)
         atomic = expression.is_Symbol or text.isdigit()
         return text, ATOM if atomic else PRODUCT if expression.is_Mul else SUM
+
+    def within(self, low: Dim | None, position: Any, high: Dim | None) -> list[str] | None:
+        if (low is not None and never_negative(low - 1 - position, self.ranges)) or (
+            high is not None and never_negative(position - high, self.ranges)
+        ):
+            return None
+        if low is not None and never_negative(position - low, self.ranges):
+            low = None
+        if high is not None and never_negative(high - 1 - position, self.ranges):
+            high = None
+        if low is None and high is None:
+            return []
+        self.conditions.append((low, position, high))
+        # 1 <= i rather than 0 <= i - 1
+        offset = sympy.sympify(position).as_coeff_Add()[0]
+        position = canonical(position - offset)
+        low, high = (None if end is None else canonical(end - offset) for end in (low, high))
+        first = "" if low is None else f"{self.integer(low)[0]} <= "
+        last = "" if high is None else f" < {self.integer(high)[0]}"
+        return [f"{first}{self.integer(position)[0]}{last}"]
 
     def call(self, function: str, arguments: Sequence[str]) -> str:
         self.functions.add(function)

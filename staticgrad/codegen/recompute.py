@@ -13,7 +13,7 @@ from typing import Any
 
 from staticgrad.codegen.fuse import CHEAP_FUNCTIONS, without
 from staticgrad.codegen.program import Buffer, Loop, Program, Statement, statements
-from staticgrad.codegen.reader import operations, reader_of
+from staticgrad.codegen.reader import note_accesses, operations
 from staticgrad.graph.node import Node
 from staticgrad.ops.elementwise import Elementwise
 from staticgrad.ops.lowering import IndexMap
@@ -180,12 +180,7 @@ class Recomputer:
             statement = user.item
             self._forget(user)
             statement.inlined = statement.inlined | nodes
-            reader = reader_of(statement, self.readers)
-            statement.value(reader, statement.own)
-            statement.flops = reader.flops
-            statement.index(reader, statement.own)
-            kept = [a for a in statement.accesses if a.writes or a.buffer.kind == "token"]
-            statement.accesses = [*reader.accesses, *kept]
+            note_accesses(statement, self.readers)
             self._note(user)
 
 

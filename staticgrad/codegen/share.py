@@ -17,6 +17,7 @@ from staticgrad.codegen.outline import is_scalar, unique, variable
 from staticgrad.codegen.program import (
     Buffer,
     Loop,
+    Peeled,
     Program,
     Shared,
     Statement,
@@ -41,10 +42,16 @@ def share(program: Program) -> Program:
     readers = program.readers
     taken = {buffer.name for buffer in program.buffers} | set(program.names.values())
     for *starts, item in groups(program.items):
+        loop = item.loop if isinstance(item, Peeled) else item
         shared = None
-        if isinstance(item, Loop):
-            shared = shared_loop(program, readers, item, taken)
-        items += [*starts, item if shared is None else shared]
+        if isinstance(loop, Loop):
+            shared = shared_loop(program, readers, loop, taken)
+        if shared is None:
+            items += [*starts, item]
+        elif loop is item:
+            items += [*starts, shared]
+        else:
+            items += [*starts, Peeled(item.first, shared, item.last)]
     program.items = items
     return program
 
@@ -123,4 +130,4 @@ def work(statement: Statement, readers: dict[Node, Buffer]) -> int:
     """About how many operations a statement takes in all."""
     costly = sum(COSTLY for name in statement.functions if name not in CHEAP_FUNCTIONS)
     each = 1 + operations(statement, readers) + costly
-    return int(sympy.Integer(product(statement.domain))) * each
+    return int(sympy.Integer(product(steps.count for steps in statement.ranges))) * each

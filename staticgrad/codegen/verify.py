@@ -14,6 +14,7 @@ from staticgrad.codegen.program import (
     Buffer,
     Invocation,
     Loop,
+    Peeled,
     Program,
     Rolled,
     Shared,
@@ -62,7 +63,7 @@ def walk(items: Iterable[Any], loops: tuple[Any, ...] | None, written: set[Buffe
         elif isinstance(item, Loop):
             inside = loops if loops is None or item.extent == 1 else (*loops, item.variable)
             walk(item.body, inside, written)
-        elif isinstance(item, Invocation | Blocked):
+        elif isinstance(item, Invocation | Blocked | Peeled):
             walk(item.items, loops, written)
         elif isinstance(item, Shared):
             walk([item.loop], loops, written)
@@ -75,7 +76,10 @@ def walk(items: Iterable[Any], loops: tuple[Any, ...] | None, written: set[Buffe
 
 def check(member: Any, loops: tuple[Any, ...] | None, written: set[Buffer]) -> None:
     if isinstance(member, Statement) and loops is not None:
-        counted = tuple(v for v in member.variables if isinstance(v, sympy.Symbol))
+        counted = tuple(
+            variable for variable, steps in zip(member.variables, member.ranges, strict=True)
+            if isinstance(variable, sympy.Symbol) and not steps.is_unit
+        )  # fmt: skip
         if set(counted) != set(loops):
             raise RuntimeError(
                 f"{told(member)} counts on the loops {counted}, and stands in {loops}"

@@ -20,7 +20,7 @@ from staticgrad.codegen.program import (
 )
 from staticgrad.codegen.reader import TYPE_NAMES, ElementReader, reader_of
 from staticgrad.codegen.spans import Mark
-from staticgrad.graph.dims import format_dim
+from staticgrad.graph.dims import format_dim, product
 from staticgrad.graph.expression import Expression, Symbol
 from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
@@ -90,7 +90,8 @@ class Writer:
         self._used(reader, value)
         if statement.action in ("store", "start"):
             lines = assignment(place, "=", value, self.depth)
-            if self.depth == 1 and statement.action == "store":
+            whole = product(statement.domain) == 1  # not a step of a loop
+            if self.depth == 1 and whole and statement.action == "store":
                 lines[:1] = self._told_beside(lines[0], statement.node)
             self.lines += lines
             return
@@ -142,14 +143,25 @@ class Writer:
         self.functions |= reader.functions
         self.types |= {name for name in TYPE_NAMES.values() if f"{name}(" in text}
 
+    def _begin_loop(self, loop: Loop) -> None:
+        if isinstance(loop.stop, int) or not (isinstance(loop.start, int) and loop.start > 0):
+            self.line(f"for {loop.variable} in range({self.steps(loop)}):")
+            self.depth += 1
+            return
+        # LLVM is to know that i - start is not negative, as an index is that does not count from the
+        # end; with a named dimension it would not tell by the range
+        self.line(f"for further in range({format_dim(loop.extent)}):")
+        self.depth += 1
+        self.line(f"{loop.variable} = further + {loop.start}")
+
     def steps(self, loop: Loop) -> str:
         """What stands in a loop's range."""
-        steps = format_dim(loop.extent)
+        steps = format_dim(loop.stop)
         innermost = not any(isinstance(inner, Loop) for inner in loop.body)
         if innermost and loop.extent in SHORT_LOOPS:
             self.kernels.add("short")
-            return f"short({steps})"
-        return steps
+            steps = f"short({steps})"
+        return f"{format_dim(loop.start)}, {steps}" if loop.start != 0 else steps
 
     # ---- comments --------------------------------------------------------------------------------
 

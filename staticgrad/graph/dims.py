@@ -102,6 +102,12 @@ class _PythonPrinter(StrPrinter):
         numerator, denominator = sympy.fraction(sympy.together(expression.args[0]))
         return f"({self.parenthesize(numerator, PRECEDENCE['Mul'])} // {denominator})"
 
+    def _print_Min(self, expression: sympy.Expr) -> str:
+        return f"min({self.stringify(sorted(expression.args, key=str), ', ')})"
+
+    def _print_Max(self, expression: sympy.Expr) -> str:
+        return f"max({self.stringify(sorted(expression.args, key=str), ', ')})"
+
     def _print_Mul(self, expression: sympy.Expr) -> str:
         return re.sub(r" *(?<!\*)\*(?!\*) *", " * ", super()._print_Mul(expression))
 

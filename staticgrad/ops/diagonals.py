@@ -80,14 +80,12 @@ class EmbedDiagonal(Op):
         rest = [index[axis] for axis in range(node.ndim) if axis not in (first, second)]
         along = index[first] - max(-offset, 0)
         row, column = reader.integer(index[first] + offset)[0], reader.integer(index[second])[0]
-        conditions = [f"{row} == {column}"]
-        if offset < 0:
-            conditions.append(f"{reader.integer(index[first])[0]} >= {-offset}")
-        size = node.inputs[0].shape[-1]
-        if size != node.shape[first]:
-            conditions.append(f"{reader.integer(along)[0]} < {reader.integer(size)[0]}")
+        zero = reader.number(0, node.dtype)
+        inside = reader.within(0, along, node.inputs[0].shape[-1])
+        if inside is None:
+            return zero
         value = reader.read(node.inputs[0], (*rest, along))
-        return ternary(conditions, value, reader.number(0, node.dtype))
+        return ternary([f"{row} == {column}", *inside], value, zero)
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         options = _options(node.attrs, node.ndim)

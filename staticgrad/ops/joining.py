@@ -66,15 +66,16 @@ class Concat(Op):
         for source, start, stop in reversed(
             list(zip(node.inputs, starts[:-1], starts[1:], strict=True))
         ):
+            # what the pieces before leave for this one and those after it
+            beyond = reader.within(start, index[axis], None)
+            conditions = reader.within(None, index[axis], stop)
+            if beyond is None or conditions is None:
+                continue
             place = (*index[:axis], index[axis] - start, *index[axis + 1 :])
             value = reader.read(source, place)
-            if result is None:
-                result = value
-            else:
-                position, end = reader.integer(index[axis])[0], reader.integer(stop)[0]
-                result = ternary([f"{position} < {end}"], value, result)
-        assert result is not None
-        return result
+            result = value if result is None else ternary(conditions, value, result)
+        # no piece at all: there are no elements
+        return reader.number(0, node.dtype) if result is None else result
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
         axis = node.attrs["axis"]

@@ -55,6 +55,10 @@ class Reader(Protocol):
     def integer(self, expression: Dim) -> Scalar:
         """An index or a dimension as an int64 value."""
 
+    def within(self, low: Dim | None, position: Any, high: Dim | None) -> list[str] | None:
+        """What is left to check of ``low <= position < high`` where the element stands: conditions,
+        none if it always holds; None if it never does."""
+
     def call(self, function: str, arguments: Sequence[str]) -> str:
         """A call of one of the functions in ``staticgrad.vectormath``."""
 

@@ -67,6 +67,7 @@ class Embed(Op):
         source = node.inputs[0]
         conditions: list[str] = []
         place = []
+        zero = reader.number(0, node.dtype)
         for start, step, position, size, full in zip(
             node.attrs["starts"], node.attrs["steps"], index, source.shape, node.shape, strict=True
         ):
@@ -74,16 +75,16 @@ class Embed(Op):
                 place.append(position)
                 continue
             offset = position - start if step > 0 else start - position
-            low, text = reader.integer(sympy.Integer(0))[0], reader.integer(sympy.expand(offset))[0]
+            offset = sympy.expand(offset)
+            inside = reader.within(0, offset, sympy.expand(size * abs(step)))
+            if inside is None:
+                return zero
+            conditions += inside
             if step in (1, -1):
-                if size != full:
-                    conditions.append(f"{low} <= {text} < {reader.integer(size)[0]}")
-                place.append(sympy.expand(offset))
+                place.append(offset)
                 continue
-            span = reader.integer(sympy.expand(size * abs(step)))[0]
-            conditions += [f"{low} <= {text} < {span}", f"({text}) % {abs(step)} == 0"]
+            conditions.append(f"({reader.integer(offset)[0]}) % {abs(step)} == 0")
             place.append(sympy.floor(offset / abs(step)))
-        zero = reader.number(0, node.dtype)
         return ternary(conditions, reader.read(source, tuple(place)), zero)
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
