@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 import staticgrad as sg
 from staticgrad import demo, nn, optim
-from staticgrad.explain.charts import bytes_text, seconds_text, tape_bytes, ticks
+from staticgrad.explain.charts import bytes_text, seconds_text, ticks
 from staticgrad.explain.layout import Box, Layout
 from staticgrad.explain.measure import Race
-from staticgrad.explain.values import Values
 
 VOID = {"meta", "link", "input", "br"}
 
@@ -290,20 +289,6 @@ def test_break_even() -> None:
         1000
     )
     assert Race(static=1e-3, eager=1e-3, start=0.9, from_cache=False).break_even is None
-
-
-def test_what_a_tape_holds() -> None:
-    """exp(tanh(x)).sum(): by hand."""
-    x = sg.parameter(np.zeros(1000), name="x")
-    hidden = sg.tanh(x)
-    loss = sg.exp(hidden).sum()
-    nodes = sg.compile([], sg.grad(loss, x), name="f").graph.nodes()
-    values = Values({})
-    values.enter(nodes, set(), {})
-    held = tape_bytes(nodes, {}, values)
-    # hidden and exp(hidden) are both there when the backward pass begins; at its end hidden, the
-    # two factors of the gradient, and the gradient
-    assert held[:2] == [8000, 16000] and held[-1] == max(held) == 32000
 
 
 def test_texts_of_amounts() -> None:

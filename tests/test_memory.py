@@ -67,14 +67,18 @@ def test_an_mlp_by_hand() -> None:
     # the forward pass keeps everything; the loss itself is the caller's
     assert eager["a"] == ("forward", {"a"})
     assert eager["s"] == eager["loss"] == ("forward", {"a", "h", "out", "s"})
-    # the pullback of s needs out; of out, h; of h, a and h
-    assert {"a", "h", "out"} <= eager["d_out"][1] and "s" not in eager["d_out"][1]
-    assert "out" not in eager["d_h"][1] and {"a", "h"} < eager["d_a"][1]
-    assert "a" not in eager["d_w"][1] and "h" in eager["d_v"][1]
+    # each value goes when the pullbacks of what made it and of what took it in are through: s with
+    # its own, out with that of h @ v, h with that of tanh, a with that of x @ w
+    backward = [(label, live) for label, (section, live) in eager.items() if section == "backward"]
+    made_of = {value: [label for label, live in backward if value in live][-1]
+               for value in ("s", "out", "h", "a")}  # fmt: skip
+    assert made_of == {"s": "d_out_2", "out": "d_v", "h": "d_a", "a": "d_w"}
     totals = dict(zip([m.label for m in made.eager.moments], made.eager.totals, strict=True))
     assert totals["loss"] == 2 * hidden + 2 * out
-    # d_out twice over: the adjoint, and what it is without the factor
-    assert totals["d_v"] == hidden + out + w + v
+    # a, h, out; d_out; d_h, and the gradient of v
+    assert totals["d_v"] == 3 * hidden + 2 * out + v
+    # a, d_a and both gradients
+    assert totals["d_w"] == 2 * hidden + w + v
 
 
 def test_forward_alone_keeps_nothing_for_later() -> None:
@@ -84,6 +88,19 @@ def test_forward_alone_keeps_nothing_for_later() -> None:
     # one loop, all in registers; a tape without pullbacks holds an input and a result
     assert made.compiled.totals == [0] and made.workspace == 0
     assert made.eager.totals == [800, 1600, 1600, 800]
+
+
+def test_a_gradient_alone() -> None:
+    x = sg.parameter(np.zeros(1000), name="x")
+    hidden = sg.tanh(x).named("hidden")
+    loss = sg.sum(sg.exp(hidden).named("e"))
+    made = timeline(Graph((), (sg.grad(loss, x),)))
+    labels = [moment.label for moment in made.eager.moments]
+    # nobody asked for the sum; hidden and e are there when the backward pass begins
+    assert labels[:2] == ["hidden", "e"] and made.eager.totals[:2] == [8000, 16000]
+    # hidden, its adjoint, its square and one minus that; at the end the square is gone, and the
+    # gradient is the caller's
+    assert made.eager.peak == made.eager.totals[-2] == 32000 and made.eager.totals[-1] == 24000
 
 
 def test_views_and_outputs() -> None:

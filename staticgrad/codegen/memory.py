@@ -195,7 +195,8 @@ def in_order(graph: Graph) -> tuple[list[Node], dict[Node, str]]:
         own = 2 if node in late else int(node.adjoint_of is not None)
         ranks[node] = max([own, *(ranks[source] for source in node.inputs)])
     sections = ("forward", "backward", "update")
-    order = sorted(ranks, key=ranks.__getitem__)
+    # within each, in the order in which they were declared
+    order = sorted(ranks, key=lambda node: (ranks[node], node.serial))
     return order, {node: sections[rank] for node, rank in ranks.items()}
 
 
@@ -207,8 +208,11 @@ def last_needed(
     number_of = {node: number for number, node in enumerate(ops)}
     pullback: dict[Node, int] = {}
     for number, node in enumerate(ops):
+        # an op that takes something of a pullback belongs to it, though it makes the next adjoint
         if node.adjoint_of is not None:
-            pullback[node.adjoint_of.declared] = number
+            for part in (node, *node.inputs):
+                if part.adjoint_of is not None:
+                    pullback[part.adjoint_of.declared] = number
     takers = users(order)
     last: dict[Node, int] = {}
     for node in reversed(order):

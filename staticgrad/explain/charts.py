@@ -5,20 +5,19 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
+from staticgrad.codegen.memory import eager_track
+from staticgrad.codegen.module import Generated
+from staticgrad.codegen.passes import known
 from staticgrad.codegen.plan import lifetimes
-from staticgrad.codegen.program import Buffer, Program
+from staticgrad.codegen.program import Buffer
 from staticgrad.explain.measure import Race
 from staticgrad.explain.panes import Links
-from staticgrad.explain.values import BACKWARD, FORWARD, Values
 from staticgrad.graph.dims import concrete, product
-from staticgrad.graph.node import Node
 
 WIDTH, HEIGHT = 600, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 34
-VIEWS = ("reshape", "permute_dims", "broadcast_to", "slice", "squeeze", "stop_gradient")
 
 
 @dataclass(frozen=True)
@@ -92,53 +91,14 @@ def seconds_text(seconds: float) -> str:
 # ---- memory --------------------------------------------------------------------------------------
 
 
-def tape_bytes(nodes: Sequence[Node], sizes: Mapping[Any, int], values: Values) -> list[int]:
-    """The bytes that a tape holds after each operation of the declared graph, in the order in which
-    they were declared: forward, backward, updates.
-
-    A tape keeps what forward operations take and give until their pullbacks have run; gradients are
-    kept until they are used. Views and leaves take no memory of their own.
-    """
-    order = sorted(nodes, key=lambda node: node.serial)
-    own = [node for node in order if node.inputs and node.op.name not in VIEWS]
-    place = {node: number for number, node in enumerate(own)}
-    memory: dict[Node, Node] = {}
-    for node in nodes:
-        view = node.inputs and node.op.name in VIEWS
-        memory[node] = memory[node.inputs[0]] if view else node
-    last = dict(place)
-
-    def held(node: Node, until: int) -> None:
-        if memory[node] in last:
-            last[memory[node]] = max(last[memory[node]], until)
-
-    #: when the pullback of an operation is done
-    pulled: dict[int, int] = {}
-    for node, number in place.items():
-        for source in node.inputs:
-            held(source, number)
-        if values[node].lane == BACKWARD:
-            concept = values[node].concept
-            pulled[concept] = max(pulled.get(concept, 0), number)
-    for node in nodes:
-        if values[node].lane == FORWARD and values[node].concept in pulled:
-            for item in (node, *node.inputs):
-                held(item, pulled[values[node].concept])
-    change = [0] * (len(own) + 1)
-    for node, number in place.items():
-        size = int(concrete(product(node.shape), sizes)) * node.dtype.itemsize
-        change[number] += size
-        change[last[node] + 1] -= size
-    return list(accumulate(change[:-1]))
-
-
 def memory_section(
-    program: Program, nodes: Sequence[Node], sizes: Mapping[Any, int], links: Links, what: str
+    generated: Generated, sizes: Mapping[Any, int], links: Links, what: str
 ) -> str:
     """The plan of the workspace over the steps of the program, beside the tape's curve."""
+    program = generated.program
     spans = lifetimes(program)
     steps = max((last for _, last in spans.values()), default=0) + 1
-    tape = tape_bytes(nodes, sizes, links.values)
+    tape = eager_track(known(generated).declared, sizes).totals
     most = max(tape, default=0)
     places, offset = [], 0
     for place in program.places:

@@ -79,9 +79,7 @@ class Page:
             "code": code,
             "gradients-lead": LEAD if self.gradients else "This function computes no gradients.",
             "cards": cards + rules,
-            "memory": memory_section(
-                self.generated.program, self.graph.nodes(), self.sizes, self.links, self._where()
-            ),
+            "memory": memory_section(self.generated, self.sizes, self.links, self._where()),
             "race": race_section(timing, f"Measured on this machine{self._where()}."),
             "footer": f"Made by staticgrad {__version__}. This file needs no network.",
             "data": script_json(self._data(kernels)),
