@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from xml.etree import ElementTree
@@ -218,6 +219,19 @@ def test_repr_is_short() -> None:
     logits, loss, _ = softmax_regression()
     str(loss)  # names what the statements assign
     assert (repr(logits), repr(loss)) == ("<logits: float32(batch, 3)>", "<loss: float32()>")
+
+
+def test_formulas_are_as_deep_as_memory_allows() -> None:
+    x = sg.placeholder("x", (1200,))
+    total, tower = x[0], x
+    for position in range(1, 1200):
+        total, tower = total + x[position], sg.sin(tower)
+    for node in (total, tower):
+        lines = str(node).splitlines()
+        assert 15 < len(lines) < 1000
+        assert sg.show(node, io.StringIO()).count("\n") > 1200
+        check = ElementTree.fromstring(mathml.equations([node])[-1].mathml)
+        assert check.tag == "math"
 
 
 # ---- MathML --------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ SHARED_WEIGHT = 4
 DERIVATIVE_WEIGHT = 2
 #: and so does everything that has become longer than one reads at a glance
 LONGEST_WEIGHT = 20
+#: and a sum, which is read term by term
+LONGEST_SUM = 60
 #: how far a value without a name may be from named ones to be written out
 DEEPEST = 4
 
@@ -111,6 +113,7 @@ def _chosen(order: Sequence[Node], roots: set[Node]) -> set[Node]:
             or (weight >= SHARED_WEIGHT and len(takers[node]) > 1)
             or (weight >= DERIVATIVE_WEIGHT and primal is not None and primal.name is not None)
             or _longest(expression) > LONGEST_WEIGHT
+            or weight > LONGEST_SUM
         ):
             chosen.add(node)
             built[node] = Symbol(f"_{len(chosen)}", rank=node.ndim)
