@@ -6,6 +6,7 @@ import io
 import re
 
 import numpy as np
+import pytest
 
 import staticgrad as sg
 
@@ -61,6 +62,12 @@ def test_show() -> None:
     lines = text.splitlines()
     assert lines[0] == "inputs" and lines[1].split()[:2] == ["x", "float64(batch,"]
     assert "tanh(" in text and "test_text.py" in text
+
+
+@pytest.mark.parametrize("wrong", [1.5, [x, "W"], sg.eager.tensor([1.0])], ids=repr)
+def test_show_of_what_is_no_node(wrong) -> None:
+    with pytest.raises(TypeError, match="show: expected nodes of a graph, got"):
+        sg.show(wrong if isinstance(wrong, list | sg.eager.Tensor) else [wrong], io.StringIO())
 
 
 def test_one_model_gives_the_same_code_every_time() -> None:

@@ -20,6 +20,7 @@ FENCES = {"⌊": r"\lfloor", "⌋": r"\rfloor", "‖": r"\Vert", "|": r"\vert"}
 FUNCTIONS = frozenset("exp log sin cos tan sinh cosh tanh max min".split())
 #: what makes parentheses grow
 TALL = (r"\frac", r"\sum", r"\prod", r"\begin", r"\sqrt", "^", "*")
+SPECIAL = {"\\": r"\backslash ", "^": r"\hat{}", "~": r"\sim "}
 COMMANDS = {"acos": r"\arccos", "asin": r"\arcsin", "atan": r"\arctan"}
 
 
@@ -87,7 +88,7 @@ class LatexWriter(Notation):
 
 def escape(text: str) -> str:
     """A text, its special characters escaped."""
-    return "".join(rf"\{c}" if c in "_#$%&{}" else c for c in text)
+    return "".join(rf"\{c}" if c in "_#$%&{}" else SPECIAL.get(c, c) for c in text)
 
 
 _WRITER = LatexWriter()

@@ -70,12 +70,19 @@ def show(nodes: Node | Sequence[Node], file: TextIO | None = None, width: int | 
 
     Returns:
         The text, without the colours that a terminal gets.
+
+    Raises:
+        TypeError: for what is no node of a graph, an eager tensor for one.
     """
+    roots = [nodes] if isinstance(nodes, Node) else list(nodes)
+    for root in roots:
+        if not isinstance(root, Node) or root.is_eager:
+            raise TypeError(f"show: expected nodes of a graph, got {type(root).__name__} {root!r}")
     out = sys.stdout if file is None else file
-    terminal = out.isatty()
+    terminal = bool(getattr(out, "isatty", bool)())
     if width is None and terminal:
         width = shutil.get_terminal_size().columns
-    sections = _sections([nodes] if isinstance(nodes, Node) else list(nodes))
+    sections = _sections(roots)
     table = list(_table(sections, width))
     coloured = has_colours(out)
     text = "\n".join(line for line, _ in table)
