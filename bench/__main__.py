@@ -141,14 +141,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def show_profile(name: str) -> int:
-    from .profile import profile
+    from . import libraries
     from .workloads import named
 
-    try:
-        print(profile(named(name)))
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    workload = named(name)
+    if workload.epoch:
+        print(f"{name} is many steps; profile one of them", file=sys.stderr)
         return 1
+    step = libraries.compiled(workload)
+    arrays = list(workload.inputs.values())
+    if not workload.optimizer:
+        arrays = [*workload.parameters.values(), *arrays]
+    print(step.profile(*arrays))
     return 0
 
 

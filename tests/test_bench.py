@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import libraries, profile, workloads
+from bench import libraries, workloads
 from bench.report import Check, duration, number, table
 from bench.suite import Result, Timing, break_even, difference
 from bench.worker import Crew, Failure
@@ -109,17 +109,16 @@ def test_a_library_that_fails_says_why() -> None:
         assert crew.worker("staticgrad eager") is not worker
 
 
-def test_a_profile_names_the_statements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "SECONDS", 0.01)
-    text = profile.profile(workloads.named("eight_schools"))
-    assert "per step" in text and "for i in range(" in text
-    with pytest.raises(ValueError, match="many steps"):
-        profile.profile(workloads.named("epoch"))
-
-
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_profiles() -> None:
+    shown = bench("--profile", "eight_schools")
+    assert shown.returncode == 0 and "per call" in shown.stdout and "d_theta" in shown.stdout
+    refused = bench("--profile", "epoch")
+    assert refused.returncode == 1 and "many steps" in refused.stderr
 
 
 def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def _problem(
 ) -> Problem:
     if isinstance(f, TrainStep):
         f, wrt = f.function, wrt or list(f._parameters)
-        return _of_nodes(list(f._graph.outputs[:1]), _called(f, inputs), wrt, order, rng)
+        return _of_nodes(list(f.graph.outputs[:1]), _called(f, inputs), wrt, order, rng)
     if isinstance(f, GraphFunction):
         return _of_compiled(f, inputs, wrt, order, rng)
     if isinstance(f, Node) or (isinstance(f, (list, tuple)) and f):
@@ -162,7 +162,7 @@ def _called(function: GraphFunction, inputs: Any) -> dict[Node, Any]:
     if isinstance(inputs, Mapping) or inputs is None:
         return dict(inputs or {})
     arguments = function.prepare(function.with_scalars(tuple(_arguments(inputs))))
-    return dict(zip(function._graph.inputs, arguments, strict=True))
+    return dict(zip(function.graph.inputs, arguments, strict=True))
 
 
 def _of_nodes(
@@ -232,7 +232,7 @@ def _of_compiled(
     function: GraphFunction, inputs: Any, wrt: list[Node] | None, order: int,
     rng: np.random.Generator,
 ) -> GraphProblem:  # fmt: skip
-    outputs = function._graph.outputs
+    outputs = function.graph.outputs
     if not outputs or not outputs[0].type.is_float:
         raise GraphTypeError(f"check_grad: {function.name} has no first output of floats")
     values = _called(function, inputs)
@@ -256,10 +256,10 @@ def _of_compiled(
                 f"check_grad: output {position} of {function.name} is {outputs[position]!r}, which is "
                 f"no gradient with respect to {variable!r}"
             )
-    leaves_needed = [*function._graph.inputs, *leaves_of(outputs[:1])]
+    leaves_needed = [*function.graph.inputs, *leaves_of(outputs[:1])]
     arrays = point(leaves_needed, _by_node(values, leaves_needed), rng, False)
     typed = {node: array.astype(node.dtype) for node, array in arrays.items()}
-    arguments = [typed[node] for node in function._graph.inputs]
+    arguments = [typed[node] for node in function.graph.inputs]
     return CompiledProblem(function, arguments, variables, positions, typed, rng)
 
 

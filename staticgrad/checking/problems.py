@@ -92,10 +92,10 @@ class CompiledProblem(GraphProblem):
         self, function: Any, arguments: Sequence[np.ndarray], wrt: Sequence[Node],
         positions: Sequence[int], values: Mapping[Node, np.ndarray], rng: np.random.Generator,
     ) -> None:  # fmt: skip
-        super().__init__(function._graph.outputs[:1], wrt, values, 1, rng)
+        super().__init__(function.graph.outputs[:1], wrt, values, 1, rng)
         self.label = function.name
         self.float32 = any(variable.dtype == np.float32 for variable in wrt)
-        with restored(function):
+        with function.unchanged():
             for node in wrt:
                 if isinstance(node, Parameter):
                     node.value[...] = values[node]
@@ -104,20 +104,6 @@ class CompiledProblem(GraphProblem):
 
     def gradients(self) -> list[np.ndarray]:
         return self._computed
-
-
-class restored:
-    """A context after which all parameters of a function are what they were."""
-
-    def __init__(self, function: Any) -> None:
-        self._parameters: list[np.ndarray] = function._parameters
-
-    def __enter__(self) -> None:
-        self._before = [array.copy() for array in self._parameters]
-
-    def __exit__(self, *exception: Any) -> None:
-        for array, before in zip(self._parameters, self._before, strict=True):
-            array[...] = before
 
 
 class EagerProblem:

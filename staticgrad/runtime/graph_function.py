@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -150,6 +151,22 @@ class GraphFunction(ABC):
         """The memory of the parameters that the function reads or updates."""
         nodes = [*topological(self._graph.roots), *(p for p, _ in self._graph.updates)]
         return [node.value for node in nodes if isinstance(node, Parameter)]
+
+
+    @contextmanager
+    def unchanged(self) -> Iterator[Callable[[], None]]:
+        """A context after which all parameters and state are what they were; it gives a function that
+        makes them so in between."""
+        before = [array.copy() for array in self._parameters]
+
+        def restore() -> None:
+            for array, values in zip(self._parameters, before, strict=True):
+                array[...] = values
+
+        try:
+            yield restore
+        finally:
+            restore()
 
 
 def as_scalar(node: Node) -> Callable[[Any], Any]:

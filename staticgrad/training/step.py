@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from staticgrad.training import fit as fitting
 from staticgrad.training.loops import Loop, SingleSteps
 from staticgrad.training.options import RuntimeOptions
 from staticgrad.training.reading import ReadsFunction
+
+if TYPE_CHECKING:
+    from staticgrad.runtime.profile import Profile
 
 
 class TrainStep(ReadsFunction):
@@ -206,6 +209,11 @@ class TrainStep(ReadsFunction):
         """Write an HTML page that shows how the step comes about; see ``CompiledFunction.explain``."""
         self._options.refresh()
         return self.function.explain(path, *inputs, measure=measure)
+
+    def profile(self, *arrays: Any, repeat: int = 30) -> Profile:
+        """Time each kernel of the step, see ``CompiledFunction.profile``; nothing is trained."""
+        self._options.refresh()
+        return self.function.profile(*arrays, repeat=repeat)
 
     def __repr__(self) -> str:
         return f"<train step of {type(self.optimizer).__name__}, {self.function!r}>"
