@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from staticgrad.checking.problems import restored
 from staticgrad.codegen.passes import known
 from staticgrad.explain.cards import Cards, gradients_of
 from staticgrad.explain.charts import bytes_text, memory_section, race_section
@@ -103,7 +102,7 @@ class Page:
         checks = check_gradients(derived, given, self.sizes)
         function = self.function
         start = function.compile_seconds + sum(ran.seconds for ran in known(self.generated).ran)
-        with restored(function):
+        with function.unchanged():
             timing = race(function, self.graph, self.arrays, start, function.from_cache)
         return checks, timing
 
