@@ -55,6 +55,8 @@ def once(library: str, workload: str, folder: str) -> dict[str, float]:
     above = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, **cache_variables(folder), "PYTHONPATH": path}
+    # users have bytecode written, by their installer or by their first import
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-W", "ignore", "-m", f"{__package__}.fresh", library, workload]
     try:
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -136,3 +137,18 @@ def test_platform_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     assert cache.cache_directory() == tmp_path / "staticgrad"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_garbage_is_collected_after_compiling_as_before(before: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if before else gc.disable)()
+        with cache.no_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled() is before
+        with pytest.raises(ValueError, match="inside"), cache.no_collection():
+            raise ValueError("inside")
+        assert gc.isenabled() is before
+    finally:
+        (gc.enable if was else gc.disable)()

@@ -10,6 +10,7 @@ can follow is that a function is compiled again.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import pickle
@@ -19,7 +20,8 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -112,13 +114,27 @@ def load(source: str, name: str, entry: str, signature: tuple[Any, ...]) -> Load
         code = path.with_suffix(CODE)
         from_cache = restore(dispatcher, code, signature)
         if not from_cache:
-            dispatcher.compile(signature)
+            with no_collection():
+                dispatcher.compile(signature)
             store(dispatcher, code, signature)
         # a call with other types is an error, not another compilation
         dispatcher.disable_compile()
         loaded = Loaded(dispatcher, path, from_cache, time.perf_counter() - start)
         _loaded[key] = loaded
         return loaded
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without looking for cycles of garbage, which takes a tenth of the time that compiling does: Numba
+    makes many objects, and keeps most of them. One thread at a time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def content_key(source: str, signature: tuple[Any, ...]) -> str:
