@@ -12,7 +12,7 @@ from staticgrad import nn, optim
 from staticgrad.codegen.compiler import generate
 from staticgrad.codegen.cost import flops, kernels, traffic, workspace
 from staticgrad.codegen.program import Program
-from staticgrad.graph.dims import dimension
+from staticgrad.graph.dims import concrete, dimension
 from staticgrad.rewrite.graph import Graph
 
 b: Any = dimension("batch")
@@ -129,6 +129,20 @@ def test_no_more_of_an_array_than_is_touched() -> None:
         assert traffic(what) == 4 * (10 + 10)
     for what in both([x], x[1:] - x[:-1]):
         assert traffic(what) == 4 * (100 + 99)
+
+
+@pytest.mark.parametrize("n", [50, "n"])
+def test_loops_in_pieces_cost_what_they_did_as_one(n: Any) -> None:
+    x = sg.placeholder("x", (n,))
+    loss = sg.sum(sg.square(x[1:] - x[:-1]))
+    program = both([x], loss, sg.grad(loss, x))[1]
+    sizes = {dimension("n"): 50} if n == "n" else {}
+    # a difference, a square, a sum; for the gradient 2 d[i - 1] - 2 d[i], where d[i - 1] is a
+    # difference again, and less at both ends
+    by_hand = 49 * 3 + 48 * 4 + 1 + 2
+    assert by_hand <= concrete(flops(program), sizes) <= by_hand + 3
+    # x is read once, the gradient and the loss are stored
+    assert (concrete(traffic(program), sizes), kernels(program)) == (4 * (50 + 50 + 1), 1)
 
 
 def test_layers_in_a_loop_cost_what_layers_one_by_one_do() -> None:

@@ -141,7 +141,7 @@ def kernels_of(program: Program) -> list[list[Any]]:
 def is_nest(kernel: list[Any]) -> bool:
     """Whether a kernel has a loop: its statements compute more than a number each."""
     return any(
-        not isinstance(member, Statement) or product(member.domain) != 1
+        not isinstance(member, Statement) or points(member) != 1
         for member in statements(kernel)
     )
 
@@ -152,7 +152,12 @@ def work(member: Any) -> Dim:
         return member.node.op.work(member.node)
     combines = member.action in ("accumulate", "scan", "scatter")
     each = member.flops + (combines and member.node.type.is_float)
-    return times(product(steps.count for steps in member.ranges), each)
+    return times(points(member), each)
+
+
+def points(statement: Statement) -> Dim:
+    """How often a statement is carried out."""
+    return product(steps.count for steps in statement.ranges)
 
 
 def in_register(buffer: Buffer) -> bool:
@@ -210,17 +215,18 @@ def place(member: Any, access: Access) -> tuple[Any, Dim]:
     if not isinstance(member, Statement):
         return None, whole
     if access.index is None:
-        return None, at_most(product(member.domain), whole)
+        return None, at_most(points(member), whole)
     index = [sympy.sympify(access.index[axis]) for axis in buffer.axes]
     used: set[Any] = set()
     for part in index:
         used |= part.free_symbols
-    variables = dict(zip(member.own, member.domain, strict=True))
+    steps = dict(zip(member.own, member.ranges, strict=True))
     # an index that is read may be any: one for each point
-    running = used & variables.keys() if used <= variables.keys() else variables.keys()
-    elements = product(variables[variable] for variable in member.own if variable in running)
+    running = [own for own in member.own if own in used or not used <= steps.keys()]
+    elements = product(steps[own].count for own in running)
     names = {own: sympy.Symbol(f"axis_{level}") for level, own in enumerate(member.own)}
-    return tuple(part.xreplace(names) for part in index), at_most(elements, whole)
+    key = tuple(part.xreplace(names) for part in index), tuple(steps[own] for own in running)
+    return key, at_most(elements, whole)
 
 
 # ---- numbers ---------------------------------------------------------------------------------------
