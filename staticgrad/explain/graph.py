@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from staticgrad.codegen.program import Program
@@ -22,13 +22,15 @@ SIGNS = {
 }  # fmt: skip
 #: adjoints stand beside their primals, updates beside their parameters
 LANES = 3
+#: nodes from which on loops are sorted into modules
+MANY = 150
 #: where what several updates use is drawn; its edges lead everywhere, and are drawn faintly
 SHARED = "all updates"
 
 
 def drawing(stage: Stage, program: Program, values: Values) -> dict[str, Any]:
     """A stage as the page takes it: nodes, clusters in layers, edges."""
-    boxes = _boxes(stage, values)
+    boxes = Arrangement(stage, values).boxes()
     layout = Layout(list(boxes.values()), LANES)
     notes = _notes(stage, program)
     nodes = []
@@ -74,59 +76,98 @@ def shown_nodes(stage: Stage) -> list[Node]:
     return [n for n in stage.nodes if n not in plain and n.op.name not in HIDDEN]
 
 
-def _boxes(stage: Stage, values: Values) -> dict[Node, Box]:
-    shown = shown_nodes(stage)
-    boxes: dict[Node, Box] = {}
-    sources = _sources(stage.nodes, set(shown))
-    takers: dict[Node, list[Node]] = {}
-    for node in shown:
-        for source in sources[node]:
-            takers.setdefault(source, []).append(node)
-    rank = {node: number for number, node in enumerate(stage.nodes)}
-    # a parameter stands where it is used first
-    home: dict[Node, Node] = {}
-    for node in shown:
-        if node.op.name == "parameter":
-            home[node] = min(
-                takers.get(node, [node]), key=lambda user: (values[user].lane, rank[user])
+class Arrangement:
+    """Where the nodes of a stage belong: lanes, clusters, and what they stand beside."""
+
+    def __init__(self, stage: Stage, values: Values) -> None:
+        self.stage, self.values = stage, values
+        self.shown = shown_nodes(stage)
+        self.sources = _sources(stage.nodes, set(self.shown))
+        self.owners = _owners(stage)
+        #: loops reach over modules: these serve for folding only, where there is much to fold
+        self.modules = not stage.kernels or len(self.shown) > MANY
+        self.homes = self._homes()
+        self.kernel_of: dict[Node, tuple[str, ...]] = {}
+        for number, kernel in enumerate(stage.kernels):
+            if len(kernel.nodes) > 1:
+                path = (*self._around(kernel), f"{number + 1}  {kernel.title}")
+                self.kernel_of.update(dict.fromkeys(kernel.nodes, path))
+
+    def boxes(self) -> dict[Node, Box]:
+        """The boxes in order of computation, with their inputs."""
+        found: dict[Node, Box] = {}
+        by_concept: dict[int, Box] = {}
+        later = []
+        for node in self.shown:
+            value = self.values[node]
+            if value.lane != FORWARD:
+                later.append(node)
+                continue
+            leaf = node.op.name in LEAVES
+            path = self.homes.get(node, ()) if leaf else self._scope(node.origin)
+            found[node] = by_concept[value.concept] = Box(
+                node, self.kernel_of.get(node, path), FORWARD
             )
-    owners = _owners(stage)
-    homes = {node: _scope(user.origin) for node, user in home.items()}
-    kernel_of: dict[Node, tuple[str, ...]] = {}
-    for number, kernel in enumerate(stage.kernels):
-        if len(kernel.nodes) > 1:
-            path = (*_common_path(kernel, values, owners, homes), f"{number + 1}  {kernel.title}")
-            kernel_of.update(dict.fromkeys(kernel.nodes, path))
-    by_concept: dict[int, Box] = {}
-    for node in shown:
-        value = values[node]
-        if value.lane == FORWARD:
-            path = homes.get(node, ()) if node.op.name in LEAVES else _scope(node.origin)
-            box = Box(node, kernel_of.get(node, path), FORWARD)
-            by_concept[value.concept] = box
-            boxes[node] = box
-    for node in shown:
-        value = values[node]
-        if value.lane == FORWARD:
-            continue
-        if value.lane == UPDATE:
-            owner = owners.get(node)
-            beside = boxes.get(owner) if owner is not None else None
-            path = _update_path(owner, values, homes)
-        else:
-            concept = value.target if value.target >= 0 else value.concept
-            beside = by_concept.get(concept) or by_concept.get(value.concept)
-            path = beside.path if beside is not None else _scope(node.origin)
-            if stage.kernels and beside is not None:
-                path = beside.path[:-1] if beside.key in kernel_of else beside.path
-        box = Box(node, kernel_of.get(node, path), value.lane, faint=SHARED in path)
-        if beside is not None:
-            box.beside.append(beside)
-        boxes[node] = box
-    boxes = {node: boxes[node] for node in shown}
-    for node, box in boxes.items():
-        box.inputs = [boxes[source] for source in sources[node]]
-    return boxes
+        for node in later:
+            value = self.values[node]
+            if value.lane == UPDATE:
+                owner = self.owners.get(node)
+                beside = None if owner is None else found.get(owner)
+                path = self._update(owner)
+            else:
+                concept = value.target if value.target >= 0 else value.concept
+                beside = by_concept.get(concept) or by_concept.get(value.concept)
+                path = self._scope(node.origin)
+                if beside is not None:
+                    path = beside.path[:-1] if beside.key in self.kernel_of else beside.path
+            box = Box(node, self.kernel_of.get(node, path), value.lane, faint=SHARED in path)
+            box.beside += [beside] if beside is not None else []
+            found[node] = box
+        for node, box in found.items():
+            box.inputs = [found[source] for source in self.sources[node]]
+        return {node: found[node] for node in self.shown}
+
+    def _scope(self, origin: Origin | None) -> tuple[str, ...]:
+        """The module that a node was made in."""
+        inside = self.modules and origin is not None and origin.scope
+        return tuple(origin.scope.split(".")) if inside and origin is not None else ()
+
+    def _homes(self) -> dict[Node, tuple[str, ...]]:
+        """The module of each parameter: that in which it is used first."""
+        takers: dict[Node, list[Node]] = {}
+        for node in self.shown:
+            for source in self.sources[node]:
+                takers.setdefault(source, []).append(node)
+        rank = {node: number for number, node in enumerate(self.stage.nodes)}
+        return {
+            node: self._scope(
+                min(
+                    takers.get(node, [node]),
+                    key=lambda user: (self.values[user].lane, rank[user]),
+                ).origin
+            )
+            for node in self.shown
+            if node.op.name == "parameter"
+        }
+
+    def _update(self, owner: Node | None) -> tuple[str, ...]:
+        if owner is None:
+            return (SHARED,)
+        return (*self.homes.get(owner, ()), f"update {self.values[owner].name}")
+
+    def _around(self, kernel: Kernel) -> tuple[str, ...]:
+        """The module that all nodes of a kernel lie in, or the parameter that it updates."""
+        if all(self.values[node].lane == UPDATE for node in kernel.nodes):
+            found = {self.owners.get(node) for node in kernel.nodes}
+            return self._update(found.pop() if len(found) == 1 else None)
+        paths = [self._scope(node.origin) for node in kernel.nodes if node.origin is not None]
+        common = paths[0] if paths else ()
+        for path in paths[1:]:
+            length = 0
+            while length < min(len(common), len(path)) and common[length] == path[length]:
+                length += 1
+            common = common[:length]
+        return common
 
 
 def _sources(order: Iterable[Node], shown: set[Node]) -> dict[Node, list[Node]]:
@@ -141,40 +182,6 @@ def _sources(order: Iterable[Node], shown: set[Node]) -> dict[Node, list[Node]]:
                 found.update(dict.fromkeys(through.get(source, ())))
         through[node] = list(found)
     return through
-
-
-def _scope(origin: Origin | None) -> tuple[str, ...]:
-    return tuple(origin.scope.split(".")) if origin is not None and origin.scope else ()
-
-
-def _update_path(
-    owner: Node | None, values: Values, homes: Mapping[Node, tuple[str, ...]]
-) -> tuple[str, ...]:
-    if owner is None:
-        return (SHARED,)
-    return (*homes.get(owner, ()), f"update {values[owner].name}")
-
-
-def _common_path(
-    kernel: Kernel,
-    values: Values,
-    owners: Mapping[Node, Node],
-    homes: Mapping[Node, tuple[str, ...]],
-) -> tuple[str, ...]:
-    """The module that all nodes of a kernel lie in, or the parameter that it updates."""
-    if all(values[node].lane == UPDATE for node in kernel.nodes):
-        found = {owners.get(node) for node in kernel.nodes}
-        return _update_path(found.pop() if len(found) == 1 else None, values, homes)
-    paths = [_scope(node.origin) for node in kernel.nodes if node.origin is not None]
-    if not paths:
-        return ()
-    common = paths[0]
-    for path in paths[1:]:
-        length = 0
-        while length < min(len(common), len(path)) and common[length] == path[length]:
-            length += 1
-        common = common[:length]
-    return common
 
 
 def _owners(stage: Stage) -> dict[Node, Node]:

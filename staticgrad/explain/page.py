@@ -24,7 +24,7 @@ from staticgrad.explain.measure import (
 from staticgrad.explain.panes import Links, code_pane, equations_pane, source_pane
 from staticgrad.explain.stages import Stage, journey
 from staticgrad.explain.values import Values
-from staticgrad.graph.dims import concrete
+from staticgrad.graph.dims import concrete, symbols_of
 from staticgrad.graph.leaves import Parameter, sizes_from
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological
@@ -45,7 +45,7 @@ class Page:
         self.function = function
         self.graph = function.graph
         self.generated = function.generated
-        self.stages = journey(self.generated)
+        self.stages = journey(self.generated, function.passes)
         self.gradients = gradients_of(self.graph.nodes())
         self.arrays = (
             function.prepare(function.with_scalars(tuple(inputs)))
@@ -78,6 +78,7 @@ class Page:
             "code": code,
             "gradients-lead": LEAD if self.gradients else "This function computes no gradients.",
             "cards": cards + rules,
+            "passes": self.passes(),
             "memory": memory_section(self.generated, self.sizes, self.links, self._where()),
             "race": race_section(timing, f"Measured on this machine{self._where()}."),
             "footer": f"Made by staticgrad {__version__}. This file needs no network.",
@@ -85,6 +86,13 @@ class Page:
             "script": asset("graph.js") + asset("page.js"),
         }
         return re.sub(r"\{\{([a-z-]+)\}\}", lambda match: parts[match[1]], asset("page.html"))
+
+    def passes(self) -> str:
+        """The table of all passes, in numbers."""
+        sizes = {str(symbol): size for symbol, size in self.sizes.items()}
+        known = {str(s) for report in self.function.passes for s in symbols_of(report.counts)}
+        numbers = self.function.passes.at(**{name: sizes[name] for name in known})
+        return numbers._repr_html_()
 
     def _summary(self) -> str:
         outputs = ", ".join(buffer.name for buffer in self.generated.program.outputs)
@@ -131,7 +139,7 @@ class Page:
         return {"values": values, "stages": self.drawings, "kernels": kernels}
 
     def _costs(self, stage: Stage) -> str:
-        _, kernels, flops, moved, kept = (int(concrete(n, self.sizes)) for n in stage.counts)
+        _, kernels, flops, moved, kept = (int(concrete(n, self.sizes)) for n in stage.report.counts)
         return (
             f"{len(stage.nodes)} nodes · {kernels} kernels · {count_text(flops)}FLOP · "
             f"{bytes_text(moved)} moved · {bytes_text(kept)} kept"

@@ -9,7 +9,7 @@ from typing import Any
 
 from staticgrad.codegen.compiler import LOOP_PASSES, programs
 from staticgrad.codegen.module import Generated
-from staticgrad.codegen.passes import Counts, counted, known
+from staticgrad.codegen.passes import Passes, PassReport, known
 from staticgrad.codegen.program import (
     Blocked,
     Buffer,
@@ -29,8 +29,8 @@ from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
 
-#: the pass after which loops are merged
-FUSED = "contract"
+#: the pass that makes loops of a graph, and the one after which they are merged
+LOWERED, FUSED = "schedule", "contract"
 
 
 @dataclass(eq=False)
@@ -51,30 +51,35 @@ class Stage:
     nodes: list[Node]
     late: set[Node]
     renewed: dict[Node, Node]
-    counts: Counts
+    report: PassReport
     kernels: list[Kernel] = field(default_factory=list)
 
 
-def journey(generated: Generated) -> list[Stage]:
-    """The stages of a generated module."""
+def journey(generated: Generated, passes: Passes) -> list[Stage]:
+    """The stages of a generated module, with the counts that its passes report."""
     history = known(generated)
     primal, declared, simplified = primal_part(history.declared), history.declared, history.lowered
     nodes, order = declared.nodes(), simplified.nodes()
     late, renewed = late_part(simplified, order), renewals(simplified)
+    lowered = passes[[report.name for report in passes].index(LOWERED) - 1]
     stages = [
-        Stage("declared", "the operations that you wrote", primal.nodes(), set(), {}, counted(primal)),
+        Stage("declared", "the operations that you wrote", primal.nodes(), set(), {}, passes[0]),
         Stage("derived", "with adjoints, by the pullback of each operation, and updates",
-              nodes, late_part(declared, nodes), renewals(declared), counted(declared)),
+              nodes, late_part(declared, nodes), renewals(declared), passes[1]),
         Stage("simplified", "rewritten by rules: stable forms, nothing twice, matrix products",
-              order, late, renewed, counted(simplified)),
+              order, late, renewed, lowered),
     ]  # fmt: skip
-    fused = program_after(generated, FUSED)
-    for name, text, program in (
-        ("fused", "loops that share data run as one", fused),
-        ("planned", "a place in memory for what is stored", generated.program),
+    for name, text, program, report in (
+        (
+            "fused",
+            "loops that share data run as one",
+            program_after(generated, FUSED),
+            passes[FUSED],
+        ),
+        ("planned", "a place in memory for what is stored", generated.program, passes[-1]),
     ):
         kernels = list(kernels_of(program.items))
-        stages.append(Stage(name, text, order, late, renewed, counted(program), kernels))
+        stages.append(Stage(name, text, order, late, renewed, report, kernels))
     return stages
 
 

@@ -61,14 +61,17 @@ const Graph = (() => {
       if (!edge.faint) clusters[-1 - a[depth]].links.push([a[depth + 1], ...bends, b[depth + 1]]);
       return edge;
     });
-    return prepared[index] = { nodes, clusters, edges, chains, many: nodes.length > MANY };
+    const updates = nodes.filter((_, n) => chains[n].some(item => item < 0 && isUpdate(clusters[-1 - item].title)));
+    const many = nodes.length - updates.length > MANY;
+    return prepared[index] = { nodes, clusters, edges, chains, many };
   }
 
+  function isUpdate(title) { return title.startsWith("update ") || title === "all updates"; }
   function isFolded(stage, k) {
     const cluster = stage.clusters[k];
     if (folds.has(cluster.key)) return folds.get(cluster.key);
     if (!k) return false;
-    return stage.many || cluster.title.startsWith("update ") || cluster.title === "all updates";
+    return stage.many || isUpdate(cluster.title);
   }
 
   /* ---- sizes and coordinates ---- */
@@ -76,7 +79,7 @@ const Graph = (() => {
   function nodeSize(node) {
     const name = short(VALUES[node.value].name), sign = node.sign;
     const width = name ? name.length * 7.25 + (node.kind < 3 ? sign.length * 6.6 + 10 : 0) : sign.length * 7.4;
-    return [Math.max(34, width + 18), node.note ? 34 : 25];
+    return [Math.max(34, width + 18, node.note.length * 5.9 + 10), node.note ? 34 : 25];
   }
 
   function arrange(stage, k) {

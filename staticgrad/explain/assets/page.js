@@ -150,7 +150,7 @@ function inspect(values) {
     add("b", value.name || value.op);
     add("span", `${value.type} · ${laneNames[value.lane]}${value.at ? " · " + value.at : ""}`, "hint");
     const equation = (byValue.get(values[0]) ?? []).find(([entry, strong]) => strong && entry.element.classList.contains("eq"));
-    if (equation) inspector.append($("math", equation[0].element).cloneNode(true));
+    if (equation) add("span", "", "formula").append($("math", equation[0].element).cloneNode(true));
     const kin = [...kinOf(values)].filter(number => VALUES[number].name).slice(0, 3);
     if (kin.length) add("span", "kin:", "hint");
     for (const number of kin) inspector.append(chip(number));
