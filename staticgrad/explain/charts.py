@@ -91,9 +91,7 @@ def seconds_text(seconds: float) -> str:
 # ---- memory --------------------------------------------------------------------------------------
 
 
-def memory_section(
-    generated: Generated, sizes: Mapping[Any, int], links: Links, what: str
-) -> str:
+def memory_section(generated: Generated, sizes: Mapping[Any, int], links: Links, what: str) -> str:
     """The plan of the workspace over the steps of the program, beside the tape's curve."""
     program = generated.program
     spans = lifetimes(program)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from staticgrad.graph.expression import Symbol
 from staticgrad.graph.node import Node
 from staticgrad.show.mathml import mathml
 from staticgrad.show.trees import expression_of, symbol_of
@@ -14,10 +13,15 @@ def display(inner: str) -> str:
     return f'<math display="block"><mrow>{inner}</mrow></math>'
 
 
-def equation(node: Node, name: str, named: Mapping[Node, str], sign: str = "=") -> str:
-    """``name = ...`` as MathML, in terms of the nodes of ``named``; with ``←`` for a new value."""
-    known = symbol_of(node, {**named, node: name}) if sign == "=" else Symbol(name, rank=node.ndim)
-    return display(f"{mathml(known)}<mo>{sign}</mo>{formula(node, named)}")
+def equation(node: Node, name: str, named: Mapping[Node, str]) -> str:
+    """``name = ...`` as MathML, in terms of the nodes of ``named``."""
+    left = derivative(node, {**named, node: name})
+    return display(f"{left}<mo>=</mo>{formula(node, named)}")
+
+
+def renewal(parameter: Node, value: Node, named: Mapping[Node, str]) -> str:
+    """``parameter ← ...`` as MathML, in terms of the nodes of ``named``."""
+    return display(f"{derivative(parameter, named)}<mo>←</mo>{formula(value, named)}")
 
 
 def formula(node: Node, named: Mapping[Node, str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from staticgrad.codegen.module import Generated
-from staticgrad.explain.mathematics import equation
+from staticgrad.explain.mathematics import equation, renewal
 from staticgrad.explain.stages import kernels_of
 from staticgrad.explain.values import FORWARD, Values
 from staticgrad.graph.node import Node
@@ -107,7 +107,9 @@ def equations_pane(generated: Generated, links: Links, renewed: Mapping[Node, No
             own = links.numbers([node])
             others = links.numbers(_inlined(node, named))
             if node in renewed:
-                text = equation(node, program.names[renewed[node]], named, "←")
+                text = renewal(
+                    renewed[node], node, {renewed[node]: program.names[renewed[node]], **named}
+                )
             else:
                 text = equation(node, named.get(node) or program.names[node], named)
             parts[links.values[node].lane].append(
