@@ -96,6 +96,16 @@ def test_black_scholes() -> None:
     assert r"{d}_{1} &= \frac{\log\left( \frac{S}{K} \right)" in vega.latex()
 
 
+def test_gaussian_log_density() -> None:
+    y = sg.placeholder("y", ("n",), "float64")
+    mu, sigma = (sg.placeholder(name, (), "float64") for name in ("mu", "sigma"))
+    log_p = sg.sum(-0.5 * ((y - mu) / sigma) ** 2 - sg.log(sigma) - 0.5 * np.log(2 * np.pi))
+    d_mu, d_sigma = sg.grad(log_p, [mu, sigma])
+    assert str(log_p) == "sum(-((y - mu) / sigma)**2 / 2 - log(sigma) - log(2 * pi) / 2)"
+    assert str(d_mu) == "sum((y - mu) / sigma**2)"
+    assert str(d_sigma) == "-n / sigma + sum((y - mu)**2 / sigma**3)"
+
+
 def test_layer_norm() -> None:
     x = sg.placeholder("x", ("batch", 16), "float64")
     gamma = sg.parameter(np.ones(16), name="gamma")
@@ -177,7 +187,8 @@ def test_what_was_computed_twice_is_told_once_but_not_two_draws() -> None:
         (2 / np.sqrt(np.pi), "2 / sqrt(pi)"), (-np.pi, "-pi"), (np.pi / 2, "pi / 2"),
         (1 / np.sqrt(2 * np.pi), "1 / sqrt(2 * pi)"), (1 / 3, "1 / 3"), (0.123456789, "0.123456789"),
         (np.inf, "inf"), (np.nan, "nan"), (True, "True"), (np.sqrt(12.0), "2 * sqrt(3)"),
-        (np.pi**2, "9.869604401089358"),
+        (np.pi**2, "9.869604401089358"), (np.log(2.0), "log(2)"), (np.log(2.5), "log(5 / 2)"),
+        (0.5 * np.log(2 * np.pi), "log(2 * pi) / 2"), (np.float32(-np.log(3)), "-log(3)"),
     ],
 )  # fmt: skip
 def test_numbers(value, expected: str) -> None:

@@ -17,6 +17,7 @@ import sympy
 
 from staticgrad.graph.dims import Dim
 from staticgrad.graph.expression import (
+    Call,
     Constant,
     Expression,
     Infix,
@@ -45,7 +46,8 @@ def number(value: Any) -> Number:
 
 
 def spelled(expression: Expression) -> Expression:
-    """A number with many digits as a fraction of square roots and pi, if it is one."""
+    """A number with many digits as a fraction of square roots and pi, or as a logarithm of one, if
+    it is that."""
     if isinstance(expression, Product):
         found = [spelled(item) if isinstance(item, Number) else item for item in expression.factors]
         below = [
@@ -60,8 +62,11 @@ def spelled(expression: Expression) -> Expression:
     value = expression.value
     if not math.isfinite(value) or len(f"{abs(value):.17g}".strip("0.").replace(".", "")) < 7:
         return expression
-    result = _surd(abs(value), 4e-7 if expression.single else 1e-15) or expression
-    return negative(result) if value < 0 and result is not expression else result
+    tolerance = 4e-7 if expression.single else 1e-15
+    known = _surd(abs(value), tolerance) or _logarithm(abs(value), tolerance)
+    if known is None:
+        return expression
+    return negative(known) if value < 0 else known
 
 
 def _surd(value: float, tolerance: float) -> Expression | None:
@@ -73,6 +78,24 @@ def _surd(value: float, tolerance: float) -> Expression | None:
             continue
         above, below = _root(guess.numerator, power), _root(guess.denominator, -power)
         return product(above, below)
+    return None
+
+
+def _logarithm(value: float, tolerance: float) -> Expression | None:
+    """A number as half the logarithm of a small number, or of one times pi: log(2 pi) / 2."""
+    if value > 4:
+        return None
+    for power in (0, 1):
+        ratio = math.exp(2 * value) / math.pi**power
+        guess = Fraction(ratio).limit_denominator(16)
+        if not 0 < guess.numerator <= 64 or abs(ratio / float(guess) - 1) > 4 * tolerance:
+            continue
+        above, below = math.isqrt(guess.numerator), math.isqrt(guess.denominator)
+        if not power and (above**2, below**2) == guess.as_integer_ratio():
+            return Call("log", (divided(Number(above), Number(below)),))
+        inner = divided(Number(guess.numerator), Number(guess.denominator))
+        inner = product([inner, Constant("pi")]) if power else inner
+        return divided(Call("log", (inner,)), Number(2))
     return None
 
 
@@ -97,7 +120,7 @@ def values(array: np.ndarray) -> Expression:
 
 
 def _nested(items: Any) -> Any:
-    return tuple(map(_nested, items)) if isinstance(items, list) else items
+    return tuple(map(_nested, items)) if isinstance(items, list) else number(items).value
 
 
 def dimension(dim: Dim) -> Expression:
@@ -125,7 +148,9 @@ def dimension(dim: Dim) -> Expression:
 
 
 def plus(left: Expression, right: Expression) -> Expression:
-    """The sum; a difference where the right operand is negative."""
+    """The sum; a difference where the right operand is negative, twice the one of two equal ones."""
+    if left == right and not isinstance(left, Number):
+        return product([Number(2), left])
     if is_negative(right):
         return Infix("-", left, negative(right), rank=_rank(left, right))
     return Infix("+", left, right, rank=_rank(left, right))

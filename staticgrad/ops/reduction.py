@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from staticgrad.graph.compose import dimension, times
 from staticgrad.graph.dims import Dim, format_shape
 from staticgrad.graph.expression import Expression
 from staticgrad.graph.node import Node, Op, TensorType, located, make_node
@@ -15,6 +16,7 @@ from staticgrad.ops.convert import (
     broadcast,
     insert_axes,
     normalize_axes,
+    total,
     without_axes,
 )
 from staticgrad.ops.notation import along
@@ -70,6 +72,13 @@ class Reduction(Op):
         return node.inputs[0].size
 
     def express(self, node: Node, arguments: Sequence[Expression]) -> Expression:
+        (source,), axes = node.inputs, node.attrs["axes"]
+        if self.name == "sum" and source.op.name == "broadcast_to":
+            # what is the same along an axis is counted
+            inner = source.inputs[0].shape
+            lead = source.ndim - len(inner)
+            if all(axis < lead or inner[axis - lead] != source.shape[axis] for axis in axes):
+                return times(dimension(total(source.shape, axes)), arguments[0])
         return along(node, arguments, self.sign)
 
 

@@ -34,7 +34,7 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
 
     # residual = (constant - (theta[:1] + tau * theta[2:])) / constant_2  [models.py:135]
     # scaled_residual = -residual / 2  [for the adjoint of residual_residual, models.py:137]
-    # d_difference_addition = (scaled_residual + scaled_residual) / constant_2
+    # d_difference_addition = 2 * scaled_residual / constant_2
     #     [adjoint of difference_addition, models.py:135]
     # sum_negative = sum(-d_difference_addition)  [for the adjoint of part_theta, models.py:135]
     # sum_negative_product = sum(-d_difference_addition * theta[2:])
