@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import types
 
 import numpy as np
 import pytest
@@ -125,6 +126,9 @@ def test_show_is_plain_when_piped_and_fits_a_terminal(monkeypatch) -> None:
     assert max(map(len, text.splitlines())) <= 100
     sg.show(gradients_of_a_net(), pipe)
     assert "\x1b" not in pipe.getvalue()
+    written: list[str] = []
+    sg.show(gradients_of_a_net(), types.SimpleNamespace(write=written.append))
+    assert "".join(written) == pipe.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     plain = Terminal()
     sg.show(gradients_of_a_net(), plain)

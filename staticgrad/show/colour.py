@@ -11,4 +11,9 @@ def has_colours(stream: TextIO) -> bool:
     set (https://no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return stream.isatty()
+    return is_terminal(stream)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a stream is a terminal; what can only be written to is none."""
+    return bool(getattr(stream, "isatty", bool)())

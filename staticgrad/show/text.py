@@ -14,7 +14,7 @@ from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.table import method
-from staticgrad.show.colour import has_colours
+from staticgrad.show.colour import has_colours, is_terminal
 from staticgrad.show.names import Names
 from staticgrad.show.plain import plain
 from staticgrad.show.trees import lines_of, tidied
@@ -79,8 +79,7 @@ def show(nodes: Node | Sequence[Node], file: TextIO | None = None, width: int | 
         if not isinstance(root, Node) or root.is_eager:
             raise TypeError(f"show: expected nodes of a graph, got {type(root).__name__} {root!r}")
     out = sys.stdout if file is None else file
-    terminal = bool(getattr(out, "isatty", bool)())
-    if width is None and terminal:
+    if width is None and is_terminal(out):
         width = shutil.get_terminal_size().columns
     sections = _sections(roots)
     table = list(_table(sections, width))
