@@ -209,6 +209,10 @@ def test_show(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "d_w" in shown.out and "= mean((x @ w - y)**2)" in shown.out
     assert main(["show", f"{models}:regression", "--graph"]) == 0
     assert "float32(batch, 3)" in capsys.readouterr().out
+    assert main(["show", f"{models}:regression", "--passes", "--size", "batch=10"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "counts of one call with batch = 10"
+    assert lines[2].split()[:3] == ["pass", "what", "fired"] and lines[4].startswith("declared ")
 
 
 def test_what_a_command_makes_comes_from_no_line(

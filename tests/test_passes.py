@@ -99,7 +99,7 @@ def test_named_dimensions_get_sizes(generated: Any) -> None:
         assert known.flops == report.flops.subs(b, 17)
     with pytest.raises(TypeError, match="depend on the size of batch: pass batch="):
         passes.at()
-    with pytest.raises(TypeError, match="no count depends on rows; named dimensions: batch"):
+    with pytest.raises(TypeError, match="step has no dimension rows; it has batch"):
         passes.at(batch=1, rows=2)
 
 

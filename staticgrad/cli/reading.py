@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from staticgrad.cli.models import ModelError, add_model, load
+from staticgrad.cli.models import ModelError, add_model, add_sizes, load, sizes_for
 from staticgrad.cli.terminal import print_source
 from staticgrad.graph.node import GraphError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     show = commands.add_parser(
         "show",
-        help="print the code generated for a model, its mathematics, or its graph",
+        help="print the code generated for a model, its mathematics, graph or passes",
         description="Print what was made of a model. Without an optimizer the step computes the "
         "loss and the gradients of all parameters. Colours are for terminals; NO_COLOR is honoured.",
         epilog="example: staticgrad show model.py:classifier --math",
@@ -29,10 +29,12 @@ def add_commands(commands: Any) -> None:
         ("code", "the generated Python of the whole step (what is shown unless told)"),
         ("math", "the loss and its gradients as formulas"),
         ("graph", "the declared graph: a line for each node, with type and line"),
+        ("passes", "what each pass of the compiler did, and what the step costs after it"),
     ):
         what.add_argument(
             f"--{name}", action="store_const", const=name, dest="what", default="code", help=text
         )
+    add_sizes(show)
     show.set_defaults(run=run_show)
 
     export = commands.add_parser(
@@ -64,11 +66,21 @@ def run_show(options: argparse.Namespace) -> int:
         print_source(compiled(model).source)
     elif options.what == "math":
         print(mathematics(model))
+    elif options.what == "passes":
+        print(passes(model, options.size))
     else:
         from staticgrad.show.text import show
 
         show([model.loss, *model.gradients] if model.loss is not None else model.graph.roots)
     return 0
+
+
+def passes(model: Model, given: list[tuple[str, int]]) -> str:
+    """The table of passes, in numbers."""
+    sizes = sizes_for(model, given)
+    told = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    table = compiled(model).passes.at(**sizes)
+    return f"counts of one call with {told}\n\n{table}" if told else str(table)
 
 
 def mathematics(model: Model) -> str:

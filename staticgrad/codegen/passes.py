@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -78,9 +78,13 @@ class Passes(Sequence[PassReport]):
     had nothing to do stand below it.
     """
 
-    def __init__(self, name: str, reports: Sequence[PassReport]) -> None:
+    def __init__(
+        self, name: str, reports: Sequence[PassReport], dimensions: Iterable[str] = ()
+    ) -> None:
         self.name = name
         self.reports = tuple(reports)
+        #: the named dimensions of the function's inputs
+        self.dimensions = tuple(dimensions)
 
     def __len__(self) -> int:
         return len(self.reports)
@@ -96,7 +100,7 @@ class Passes(Sequence[PassReport]):
     def __getitem__(self, key: Any) -> Any:
         """A report by number or name; a slice gives passes. Raises KeyError for an unknown name."""
         if isinstance(key, slice):
-            return Passes(self.name, self.reports[key])
+            return Passes(self.name, self.reports[key], self.dimensions)
         if not isinstance(key, str):
             return self.reports[key]
         found = [report for report in self.reports if report.name == key]
@@ -110,18 +114,16 @@ class Passes(Sequence[PassReport]):
 
         Raises TypeError where a size is missing, or there is no such dimension.
         """
-        known = {str(symbol) for r in self.reports for symbol in symbols_of(r.counts)}
-        missing, unknown = sorted(known - sizes.keys()), sorted(sizes.keys() - known)
+        needed = {str(symbol) for r in self.reports for symbol in symbols_of(r.counts)}
+        missing, unknown = sorted(needed - sizes.keys()), sorted(sizes.keys() - {*self.dimensions})
         if missing:
             raise TypeError(
                 f"{self.name}: the counts depend on the size of {', '.join(missing)}: "
                 f"pass {', '.join(f'{name}=' for name in missing)}"
             )
         if unknown:
-            dimensions = ", ".join(sorted(known)) or "none"
-            raise TypeError(
-                f"{self.name}: no count depends on {', '.join(unknown)}; named dimensions: {dimensions}"
-            )
+            known = f"it has {', '.join(self.dimensions)}" if self.dimensions else "it has none"
+            raise TypeError(f"{self.name} has no dimension {', '.join(unknown)}; {known}")
         values = {dimension(name): size for name, size in sizes.items()}
         return Passes(
             self.name,
@@ -137,7 +139,7 @@ class Passes(Sequence[PassReport]):
         )
 
     def rows(self) -> tuple[list[tuple[str, ...]], list[str]]:
-        """The lines of the table, and the names of passes that had nothing to do."""
+        """The lines of the table, and the names of passes that never had anything to do."""
         rows: list[tuple[str, ...]] = []
         idle: list[str] = []
         before: PassReport | None = None
@@ -149,7 +151,8 @@ class Passes(Sequence[PassReport]):
             numbers = (str(report.nodes), str(report.kernels))
             sizes = (short(report.flops), short(report.bytes), short(report.workspace))
             rows.append((report.name, told(report.fired), *numbers, *sizes))
-        return rows, list(dict.fromkeys(idle))
+        busy = {row[0] for row in rows}
+        return rows, [name for name in dict.fromkeys(idle) if name not in busy]
 
     def __str__(self) -> str:
         rows, idle = self.rows()
@@ -322,7 +325,9 @@ def reports(generated: Generated) -> Passes:
         found.append(report(replace(ran, fired=fired), counted(program)))
     last = replace(history.ran[-1], fired={"lines": generated.source.count("\n")})
     found.append(report(last, found[-1].counts))
-    return Passes(generated.name, found)
+    shapes = (buffer.shape for buffer in generated.program.inputs)
+    dimensions = {str(symbol) for shape in shapes for symbol in symbols_of(shape)}
+    return Passes(generated.name, found, sorted(dimensions))
 
 
 def known(generated: Generated) -> History:
