@@ -144,3 +144,9 @@ def test_layers_that_normalise() -> None:
         h = h + sg.gelu(centred / scale @ w)
     loss = sg.mean(sg.square(h))
     check([x], [loss, *sg.grad(loss, weights)], [rng.normal(size=(7, 12))], "normalising")
+
+
+def test_an_accumulator_starts_before_a_single_element_is_added() -> None:
+    x = sg.placeholder("x", (2,), "float64")
+    taken = x[(np.array([0]),)]
+    check([x], [taken, sg.grad(sg.sum(taken * 3.0), x)], [np.array([5.0, 6.0])], "single")

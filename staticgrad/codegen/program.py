@@ -365,7 +365,7 @@ def starts_together(group: list[Any]) -> list[Any]:
     """A group of items in which one loop gives all accumulators of one length their first value;
     before it stand the single ones."""
     result: list[Any] = []
-    for item in sorted(group, key=lambda item: not isinstance(item, Statement)):
+    for item in sorted(group, key=lambda item: getattr(item, "action", "") != "start"):
         last = result[-1] if result else None
         if (
             isinstance(item, Loop) and isinstance(last, Loop) and item.extent == last.extent
