@@ -9,6 +9,7 @@ call it, and its mathematics is read once.
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def outline(program: Program) -> Program:
             if key not in routines:
                 routines[key] = _routine(counts[key], key is candidate.flat, taken)
             arguments = [candidate.arguments[k] for k in routines[key].order]
-            result.append(Invocation(routines[key], group, arguments, candidate.sizes))
+            result.append(Invocation(routines[key], group, arguments, routines[key].sizes))
         return result
 
     program.items = replaced(program.items)
@@ -304,7 +305,12 @@ def _routine(instances: list[Candidate], flat: bool, taken: set[str]) -> Routine
         base = f"{section}_{written[0].node.op.name}"
     name = unique(base, taken)
     parameters = [parameters[k] for k in order]
-    return Routine(name, first.items, parameters, internal, first.sizes, flat, order)
+    sizes = first.sizes
+    if flat:
+        # the length of its arrays is all that it goes by, but for sizes that values are computed of
+        text = " ".join(part for line in first.flat[0] for part in line)  # type: ignore[index]
+        sizes = [size for size in sizes if re.search(rf"\b{size}\b", text)]
+    return Routine(name, first.items, parameters, internal, sizes, flat, order)
 
 
 def unique(name: str, taken: set[str]) -> str:

@@ -103,7 +103,7 @@ def may_share(statement: Statement, loop: Loop) -> bool:
     """Whether what a statement stores in one step no other step touches, but for accumulators."""
     if statement.action not in ("store", "start", "accumulate") or statement.section == "update":
         return False
-    if any(symbols_of(access.buffer.shape) for access in statement.accesses):
+    if symbols_of(statement.domain) or any(symbols_of(a.buffer.shape) for a in statement.accesses):
         return False
     target = statement.target
     if target is None or is_scalar(target):
