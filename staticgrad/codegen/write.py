@@ -185,7 +185,9 @@ class Writer:
                 continue
             target = self._told_of(member)
             updated = target.kind == "parameter"
-            text = self.formula(member.node, not updated, folded)
+            # what it computes for itself has a name there only if something told says what it is
+            unsaid = getattr(member, "inlined", set()) - self.explained
+            text = self.formula(member.node, not updated, folded | unsaid)
             if text == target.name:
                 continue
             first = len(self.lines)

@@ -1,5 +1,5 @@
 """eight_schools: computes log_density, d_theta (models.py:137, models.py:133).
-Workspace: 64 bytes. FLOPs: 292. Traffic: 520 bytes.
+Workspace: 64 bytes. FLOPs: 292. Traffic: 504 bytes.
 
     theta        float64  (10,)  input
     constant     float64  (8,)   constant
@@ -62,8 +62,8 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
 
     # ---- backward ----------------------------------------------------------------------------
     # d_theta = embed(1 + tau * (sum_negative_product - 2 * scaled_tau / (5 * (1 +
-    #     square_scaled_tau))) at [1:2]) + embed(scaled_part_theta_2 - d_difference_addition * tau +
-    #     scaled_part_theta_2 at [2:]) + embed(sum_negative - scaled_part_theta / 5 at [:1])
+    #     square_scaled_tau))) at [1:2]) + embed(-theta[2:] / 2 - d_difference_addition * tau -
+    #     theta[2:] / 2 at [2:]) + embed(sum_negative - scaled_part_theta / 5 at [:1])
     #     [adjoint of theta, models.py:133]
     d_theta[0] = sum_negative - scaled_part_theta / 5.0
     embed_addition = (

@@ -24,8 +24,9 @@ def rosenbrock(x, value, d_x):
     # one_minus_part_x = 1 - x[:n - 1]  [models.py:144]
     # part_x_minus_square_part_x = x[1:] - x[:n - 1] ** 2  [models.py:144]
     # value = sum(100 * part_x_minus_square_part_x**2 + one_minus_part_x**2)  [models.py:145]
-    # d_x = embed(-2 * one_minus_part_x at [:n - 1]) + embed(-200 * product * x[:n - 1] at [:n -
-    #     1]) + embed(100 * product at [1:])  [adjoint of x, models.py:144]
+    # d_x = embed(-2 * one_minus_part_x at [:n - 1]) + embed(-400 * part_x_minus_square_part_x *
+    #     x[:n - 1] at [:n - 1]) + embed(200 * part_x_minus_square_part_x at [1:])
+    #     [adjoint of x, models.py:144]
     total = 0.0
     for i in range(min(1, n - 1)):
         one_minus_part_x = 1.0 - x[i]
