@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from staticgrad.measure.text import duration, number, size
+
 from . import libraries
 from .crossover import Point
 from .suite import EAGER, OURS, Result
@@ -62,30 +64,6 @@ class Check:
         return (
             f"missed by {100 * (by - 1):.0f} %" if by < 2 else f"missed by a factor of {number(by)}"
         )
-
-
-def number(value: float) -> str:
-    """Three digits, without an exponent."""
-    if not math.isfinite(value):
-        return "never"
-    if value == 0:
-        return "0"
-    places = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}"
-
-
-def duration(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * factor >= 1:
-            return f"{number(seconds * factor)} {unit}"
-    return f"{number(seconds * 1e9)} ns"
-
-
-def size(count: float) -> str:
-    for unit, factor in (("MiB", 2**20), ("KiB", 2**10)):
-        if count >= factor:
-            return f"{number(count / factor)} {unit}"
-    return f"{count:.0f} B"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
@@ -172,15 +150,17 @@ def details(report: Report) -> str:
             timing = result.timings.get(name)
             if timing is None:
                 continue
-            bytes_ = list(result.allocated.get(name, {}).values())
+            memory = result.allocated.get(name)
             factor = result.faster_than(name)
             rows.append([
                 result.workload, name, duration(timing.median),
                 f"{duration(timing.low)} to {duration(timing.high)}",
                 f"{number(factor)}x" if factor else "-",
-                duration(result.first[name]), size(bytes_[0]) if bytes_ else "-",
+                duration(result.first[name]),
+                *((size(memory.total), size(memory.peak)) if memory else ("-", "-")),
             ])  # fmt: skip
-    head = ["workload", "library", "median", "quartiles", "of ours", "first result", "allocated"]
+    head = ["workload", "library", "median", "quartiles", "of ours", "first result", "allocated",
+            "peak"]  # fmt: skip
     return table(head, rows, left=(0, 1))
 
 
@@ -308,9 +288,10 @@ def markdown(report: Report, picture: str) -> str:
     parts += [
         "## All figures",
         "`first result` is from the declaration on, in a process that has compiled before, with empty "
-        "caches. `allocated` is bytes per step: for staticgrad, how far the memory that Python and "
-        "NumPy trace rises during a step; for PyTorch, the sum of what its profiler says that ops "
-        "allocated; the others allocate where neither sees it.",
+        "caches. `allocated` is all bytes that a step allocates, added up, and `peak` how far memory "
+        "rises meanwhile: for staticgrad the memory that Python and NumPy trace (a compiled step's "
+        "workspace is kept from call to call), for PyTorch what its profiler says; the others allocate "
+        "where neither sees it.",
         details(report),
         "## Limits",
         "What a step cannot be much faster than: kernels written by hand for this one workload, with "

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from staticgrad.measure.allocations import Allocated
+from staticgrad.measure.timing import Repeat, Timing, break_even, in_turns
+
 from . import libraries
 from .worker import CHECKED_CALLS, Crew, Failure
 from .workload import Workload
 
-#: what one library gets in one round
-SECONDS_PER_TURN = 0.02
-MOST_CALLS_PER_TURN = 20_000
-#: rounds end early where they have taken this long
-SECONDS_PER_WORKLOAD = 20.0
-
 OURS = "staticgrad"
 EAGER = ("staticgrad eager", "PyTorch eager")
 COMPILERS = ("torch.compile", "JAX jit", "PyTensor")
-
-
-@dataclass
-class Timing:
-    """Seconds per call: the median, and the quartiles around it."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Timing:
-        if len(seconds) == 1:
-            return cls(seconds[0], seconds[0], seconds[0])
-        low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
-        return cls(middle, low, high)
 
 
 @dataclass
@@ -54,8 +33,8 @@ class Result:
     timings: dict[str, Timing] = field(default_factory=dict)
     #: seconds from the declaration to the first result, in a process that has compiled before
     first: dict[str, float] = field(default_factory=dict)
-    #: bytes per call, by measure: see ``allocations``
-    allocated: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: bytes per call
+    allocated: dict[str, Allocated] = field(default_factory=dict)
     #: why a library is not there
     missing: dict[str, str] = field(default_factory=dict)
     #: what is wrong with a library's numbers
@@ -81,13 +60,6 @@ class Result:
         if ours is None or other is None:
             return None
         return break_even(self.first[OURS] - ours, other, ours)
-
-
-def break_even(compile_seconds: float, eager_step: float, static_step: float) -> float:
-    """Steps after which the compiled way, compilation included, has taken no longer than the other."""
-    if static_step >= eager_step:
-        return math.inf
-    return math.ceil(max(compile_seconds, 0.0) / (eager_step - static_step))
 
 
 def run(workload: Workload, chosen: Sequence[str], rounds: int, note: Callable[[str], None],
@@ -130,7 +102,9 @@ def run(workload: Workload, chosen: Sequence[str], rounds: int, note: Callable[[
         if name in result.timings and name in libraries.LIBRARIES:
             note(f"{workload.name}: memory, {name}")
             try:
-                result.allocated[name] = crew.worker(name).ask("allocated")
+                found = crew.worker(name).ask("allocated")
+                if found is not None:
+                    result.allocated[name] = found
             except Failure as failure:
                 result.missing[f"{name}, memory"] = f"failed: {failure}"
     return result
@@ -172,29 +146,15 @@ def timed(
     names: Sequence[str], crew: Crew, rounds: int, faults: dict[str, str]
 ) -> dict[str, Timing]:
     """Seconds per call of what the workers have built, over rounds taken in turns."""
-    seconds: dict[str, list[float]] = {}
-    counts: dict[str, int] = {}
-    limit = SECONDS_PER_WORKLOAD
 
-    def ask(name: str, command: str, *arguments: Any) -> float | None:
-        try:
-            return float(crew.workers[name].ask(command, *arguments))
-        except Failure as failure:
-            faults[name] = f"failed: {failure}"
-            seconds.pop(name, None)
-            return None
+    def asking(name: str) -> Repeat:
+        def repeat(count: int) -> float | None:
+            try:
+                return float(crew.workers[name].ask("repeat", count))
+            except Failure as failure:
+                faults[name] = f"failed: {failure}"
+                return None
 
-    for name in names:
-        once = ask(name, "once")
-        if once is not None:
-            counts[name] = max(1, min(int(SECONDS_PER_TURN / once), MOST_CALLS_PER_TURN))
-            seconds[name] = []
-    for number in range(rounds):
-        for name in list(seconds):
-            found = ask(name, "repeat", counts[name])
-            if found is not None:
-                seconds[name].append(found)
-                limit -= found * counts[name]
-        if limit < 0 and number >= 4:
-            break
-    return {name: Timing.of(times) for name, times in seconds.items() if times}
+        return repeat
+
+    return in_turns({name: asking(name) for name in names}, rounds)

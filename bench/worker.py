@@ -10,7 +10,10 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from staticgrad.measure.allocations import Allocated
 
 #: calls in a row whose losses are compared with float64
 CHECKED_CALLS = 3
@@ -163,27 +166,17 @@ class Bench:
             results = [results, *(self.action() for _ in range(CHECKED_CALLS - 1))]
         return {"first": seconds, "results": results, "text": text}
 
-    def once(self) -> float:
-        """Seconds of a call, the second of two."""
-        self.action()
-        return self.repeat(1)
-
     def repeat(self, count: int) -> float:
         """Seconds per call of so many in a row, after one that brings caches up to date."""
-        action, repeats = self.action, range(count)
-        gc.collect()
-        gc.disable()
-        action()
-        start = time.perf_counter()
-        for _ in repeats:
-            action()
-        return (time.perf_counter() - start) / count
+        from staticgrad.measure.timing import repeated
 
-    def allocated(self) -> dict[str, float]:
-        """Bytes per call: see ``allocations``."""
-        from . import allocations
+        return repeated(self.action, count)
 
-        return allocations.per_call(self.library, self.action)
+    def allocated(self) -> Allocated | None:
+        """Bytes per call, where they can be had."""
+        from staticgrad.measure.allocations import per_call
+
+        return per_call(self.library, self.action)
 
     def bandwidth(self) -> float:
         """Bytes per second of a triad over arrays that no cache holds."""

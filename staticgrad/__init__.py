@@ -7,6 +7,7 @@ from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import name_scope
+from staticgrad.measure.compare import Comparison, compare
 from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
 from staticgrad.random import manual_seed
@@ -20,6 +21,7 @@ from staticgrad.training import TrainStep, load_checkpoint, save_checkpoint, tra
 from staticgrad.version import __version__
 
 __all__ = [
+    "Comparison",
     "CompiledFunction",
     "DebugFunction",
     "GradientError",
@@ -32,6 +34,7 @@ __all__ = [
     "TrainStep",
     "__version__",
     "check_grad",
+    "compare",
     "compile",
     "constant",
     "eager",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from staticgrad.derive.gradient import grad
@@ -11,7 +12,7 @@ from staticgrad.graph.node import Node
 from staticgrad.graph.origin import without_origins
 from staticgrad.graph.traverse import topological
 from staticgrad.optim.optimizer import Optimizer
-from staticgrad.rewrite.graph import Graph
+from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime.debug import DebugFunction
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training.step import TrainStep, train_step
@@ -19,6 +20,15 @@ from staticgrad.training.step import TrainStep, train_step
 EXPECTED = (
     "expected (inputs, loss), (inputs, loss, optimizer), or what sg.train_step or sg.compile returns"
 )
+
+
+@dataclass(frozen=True)
+class Program:
+    """Nodes that a step computes, and the new values of parameters that it stores: running statistics
+    and counts of random numbers, or whatever a compiled function updates."""
+
+    outputs: list[Node]
+    stored: dict[Parameter, Node]
 
 
 class Model:
@@ -47,6 +57,8 @@ class Model:
         self.optimizer = optimizer
         self.name = name or "step"
         self.wrt = [] if loss is None else _differentiated(loss, self.inputs, optimizer)
+        #: whether the step was compiled by the user
+        self.is_made = made is not None
         self._made = made
         self._gradients: list[Node] | None = None
 
@@ -118,6 +130,27 @@ class Model:
     def graph(self) -> Graph:
         """What one step computes, as it was declared."""
         return self.function.graph
+
+    @property
+    def program(self) -> Program:
+        """What a step computes besides gradients and the optimizer's rule, and what it stores."""
+        if self.loss is None:
+            return Program(list(self.graph.outputs), dict(self.graph.updates))
+        outputs = [self.loss]
+        if isinstance(self._made, TrainStep):
+            outputs = list(self._made.declared_outputs)
+        return Program(outputs, effects_of(outputs))
+
+    @property
+    def clipping(self) -> tuple[float | None, float | None]:
+        """The largest norm of the gradients, and the largest value in one; None for no limit."""
+        return self._made.clipping if isinstance(self._made, TrainStep) else (None, None)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """All parameters that a step reads or changes, the optimizer's state among them."""
+        nodes = [*topological(self.graph.roots), *(p for p, _ in self.graph.updates)]
+        return list(dict.fromkeys(node for node in nodes if isinstance(node, Parameter)))
 
     @property
     def dimensions(self) -> list[str]:

@@ -73,10 +73,13 @@ class Entry:
 
 _loaded: dict[str, Loaded] = {}
 _lock = threading.Lock()
+_folder: Path | None = None
 
 
 def cache_directory() -> Path:
     """The folder of generated code: ``STATICGRAD_CACHE_DIR``, or the platform's cache folder."""
+    if _folder is not None:
+        return _folder
     chosen = os.environ.get("STATICGRAD_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
@@ -87,6 +90,24 @@ def cache_directory() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "staticgrad"
+
+
+@contextmanager
+def empty() -> Iterator[None]:
+    """Inside, functions are compiled as if none had been before, and what is compiled is kept for
+    nobody: for measuring how long that takes. The helpers that they call, once compiled in a process,
+    stay so."""
+    global _folder
+    with tempfile.TemporaryDirectory(prefix="staticgrad-") as folder:
+        before, known = _folder, dict(_loaded)
+        _folder = Path(folder)
+        _loaded.clear()
+        try:
+            yield
+        finally:
+            _folder = before
+            _loaded.clear()
+            _loaded.update(known)
 
 
 def load(source: str, name: str, entry: str, signature: tuple[Any, ...]) -> Loaded:

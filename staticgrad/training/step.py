@@ -205,6 +205,12 @@ class TrainStep(ReadsFunction):
         """The loss, as it was declared."""
         return self.function.graph.outputs[0]
 
+    @property
+    def declared_outputs(self) -> list[Node]:
+        """The loss, and the further nodes that the step returns."""
+        outputs = list(self.function.graph.outputs)
+        return outputs[:-1] if self._checked else outputs
+
     def explain(self, path: str | Path, *inputs: Any, measure: bool = True) -> Path:
         """Write an HTML page that shows how the step comes about; see ``CompiledFunction.explain``."""
         self._options.refresh()
