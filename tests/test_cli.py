@@ -215,6 +215,15 @@ def test_show(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].split()[:3] == ["pass", "what", "fired"] and lines[4].startswith("declared ")
 
 
+def test_explain(models: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "page.html"
+    assert main(["explain", f"{models}:trained", "-o", str(target), "--size", "batch=4"]) == 0
+    shown = capsys.readouterr()
+    assert not shown.out and "page.html: " in shown.err
+    text = target.read_text()
+    assert text.startswith("<!") and "mse_loss" in text
+
+
 def test_what_a_command_makes_comes_from_no_line(
     models: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +253,55 @@ def test_export_to_nowhere(
     assert main(["export", "simple_net", "-o", output]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# ---- compare --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs in this process, as in one that has a single core."""
+    monkeypatch.setattr("staticgrad.measure.machine.is_bound", lambda: True)
+    # PyTorch takes seconds to import
+    monkeypatch.setattr("staticgrad.measure.compare.find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("bound")
+def test_compare(models: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "data.npz", x=np.ones((5, 3), "float32"), y=np.ones(5, "float32"))
+    arguments = ["compare", f"{models}:trained", "--rounds", "1"]
+    assert main([*arguments, "--size", "batch=4"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("trained, batch = 4") and not shown.err
+    assert main([*arguments, "--arrays", str(tmp_path / "data.npz")]) == 0
+    assert capsys.readouterr().out.startswith("trained, batch = 5")
+
+
+@pytest.mark.usefixtures("bound")
+def test_compare_says_what_is_wrong(
+    models: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", f"{models}:trained", "--rounds", "1"]
+    assert main([*arguments, "--size", "bach=4"]) == 2
+    assert "no dimension bach; it has batch" in capsys.readouterr().err
+    np.savez(tmp_path / "data.npz", x=np.ones((5, 3), "float32"))
+    assert main([*arguments, "--arrays", str(tmp_path / "data.npz")]) == 2
+    assert "no array y" in capsys.readouterr().err
+    assert main([*arguments, "--arrays", str(tmp_path / "none.npz")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    np.savez(tmp_path / "data.npz", x=np.ones((5, 2), "float32"), y=np.ones(5, "float32"))
+    assert main([*arguments, "--arrays", str(tmp_path / "data.npz")]) == 1
+    assert "x was declared as float32(batch, 3)" in capsys.readouterr().err
+
+
+def test_compare_in_a_process_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "staticgrad", "compare", "linear_regression", "--rounds", "1"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("linear_regression, batch = 64") and not done.stderr
+    assert len(lines) < 24 and all(len(line) <= 100 for line in lines)
 
 
 # ---- where output goes ----------------------------------------------------------------------------
@@ -318,7 +376,8 @@ def test_cache_commands(
     "arguments",
     [
         [], ["unknown"], ["cache"], ["demo", "--epochs", "0"], ["show"], ["export", "simple_net"],
-        ["show", "simple_net", "--math", "--code"],
+        ["show", "simple_net", "--math", "--code"], ["compare", "simple_net", "--size", "batch"],
+        ["compare", "simple_net", "--rounds", "0"], ["explain", "simple_net"],
     ],
 )  # fmt: skip
 def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -328,7 +387,7 @@ def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert "usage: staticgrad" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "show", "export", "cache"])
+@pytest.mark.parametrize("command", ["demo", "show", "explain", "export", "compare", "cache"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main([command, "--help"])

@@ -41,11 +41,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
+def add_sizes(
+    parser: argparse.ArgumentParser, unless: str = "which is what all are unless told"
+) -> None:
     parser.add_argument(
         "--size", metavar="NAME=N", action="append", type=_size, default=[],
-        help="the size of a named dimension, as batch=64 (which is what others are, too); repeat it "
-        "for several",
+        help=f"the size of a named dimension, as batch=64, {unless}; repeat it for several",
     )  # fmt: skip
 
 

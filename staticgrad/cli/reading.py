@@ -1,4 +1,4 @@
-"""``staticgrad show`` and ``export``: what was made of a model, to be read."""
+"""``staticgrad show``, ``explain`` and ``export``: what was made of a model, to be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     show = commands.add_parser(
         "show",
-        help="print the code generated for a model, its mathematics, graph or passes",
+        help="print the code generated for a model, its mathematics, its graph, or its passes",
         description="Print what was made of a model. Without an optimizer the step computes the "
         "loss and the gradients of all parameters. Colours are for terminals; NO_COLOR is honoured.",
         epilog="example: staticgrad show model.py:classifier --math",
@@ -34,8 +34,22 @@ def add_commands(commands: Any) -> None:
         what.add_argument(
             f"--{name}", action="store_const", const=name, dest="what", default="code", help=text
         )
-    add_sizes(show)
+    add_sizes(show, "for --passes, 64 unless told")
     show.set_defaults(run=run_show)
+
+    explain = commands.add_parser(
+        "explain",
+        help="write a page with source, mathematics, graph and code of a model side by side",
+        description="Write one HTML file that needs no network: the model's source, its "
+        "mathematics, its graph and the generated code, linked with each other.",
+        epilog="example: staticgrad explain model.py:classifier -o classifier.html --size batch=64",
+    )
+    add_model(explain)
+    explain.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the page to write"
+    )
+    add_sizes(explain)
+    explain.set_defaults(run=run_explain)
 
     export = commands.add_parser(
         "export",
@@ -66,12 +80,12 @@ def run_show(options: argparse.Namespace) -> int:
         print_source(compiled(model).source)
     elif options.what == "math":
         print(mathematics(model))
-    elif options.what == "passes":
-        print(passes(model, options.size))
-    else:
+    elif options.what == "graph":
         from staticgrad.show.text import show
 
         show([model.loss, *model.gradients] if model.loss is not None else model.graph.roots)
+    else:
+        print(passes(model, options.size))
     return 0
 
 
@@ -99,6 +113,22 @@ def mathematics(model: Model) -> str:
     lines = lines_of(roots)
     width = max(len(line.left.name) for line in lines)
     return "\n".join(f"{line.left.name:<{width}} = {plain(line.right)}" for line in lines)
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    model = load(options.model)
+    sizes = sizes_for(model, options.size)
+    step = compiled(model)
+    target = _writable(options.output)
+    from staticgrad.measure.samples import sample_arrays
+
+    inputs = sample_arrays(model.inputs, model.graph.roots, sizes)
+    try:
+        step.explain(target, *inputs)
+    except OSError as error:
+        raise ModelError(f"{target} cannot be written: {error.strerror}", 1) from None
+    print(f"{target}: {target.stat().st_size / 1024:.0f} KiB", file=sys.stderr)
+    return 0
 
 
 def run_export(options: argparse.Namespace) -> int:

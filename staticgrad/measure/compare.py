@@ -278,7 +278,7 @@ def _measure(
     note("memory")
     for name, action in actions.items():
         memory = allocations.profiled(action) if name == TORCH else allocations.traced(action)
-        held = model.step.workspace_bytes(**found.sizes) if name == STATIC else 0
+        held = model.function.workspace_bytes(**found.sizes) if name == STATIC else 0
         found.ways[name] = Way(
             timings[name], counts[name](), memory, memory.peak + held, differences.get(name, 0.0)
         )
