@@ -301,9 +301,10 @@ def test_keyboard(browser: Any, pages: dict[str, Path]) -> None:
     second = browser.execute_script("return document.activeElement.getAttribute('aria-label')")
     assert first != second
     press(browser, "m")
-    assert browser.execute_script("return document.body.classList.contains('one')")
+    large = "return document.getElementById('graph-pane').getBoundingClientRect().width"
+    assert browser.execute_script(large) > 1200
     press(browser, Keys.ESCAPE)
-    assert not browser.execute_script("return document.body.classList.contains('one')")
+    assert browser.execute_script(large) < 600
     press(browser, "t")
     assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
     press(browser, "?")

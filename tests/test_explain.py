@@ -15,9 +15,20 @@ from hypothesis import strategies as st
 
 import staticgrad as sg
 from staticgrad import demo, nn, optim
+from staticgrad.explain.cards import Cards, gradients_of
 from staticgrad.explain.charts import bytes_text, seconds_text, ticks
 from staticgrad.explain.layout import Box, Layout
 from staticgrad.explain.measure import Race
+from staticgrad.explain.panes import Links
+from staticgrad.explain.values import Values
+from staticgrad.graph.traverse import topological
+from staticgrad.ops.table import SAMPLES
+
+
+@pytest.fixture(autouse=True)
+def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("staticgrad.explain.measure.SECONDS_PER_TIMING", 0.005)
+
 
 VOID = {"meta", "link", "input", "br"}
 
@@ -205,6 +216,39 @@ def test_functions_of_all_kinds(tmp_path: Path, kind: str) -> None:
     assert len(data["stages"]) == 5
 
 
+def test_what_is_not_used(tmp_path: Path) -> None:
+    x, unused = sg.placeholder("x", ("batch", 3)), sg.placeholder("unused", ("batch",))
+    W, idle = sg.parameter(np.ones((3, 2)), name="W"), sg.parameter(np.ones(4), name="idle")
+    loss = sg.relu(x @ W.astype("float32")).sum()
+    outputs = [loss, *sg.grad(loss, [W, idle, unused], unused="zeros")]
+    step = sg.compile([x, unused], outputs, name="f")
+    _, page, _ = read(step.explain(tmp_path / "page.html"))
+    assert len(page.of_class("pass")) == 1 and not page.of_class("fail")
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_every_op_has_a_card(name: str) -> None:
+    for sample in SAMPLES[name]:
+        if not sample.differentiable:
+            continue
+        low, high = sample.interval(0)
+        leaves = [
+            sg.parameter(np.full(shape, (low + high) / 2 + 0.01), name=f"leaf_{k}", dtype="float64")
+            for k, shape in enumerate(sample.shapes)
+        ]
+        loss = sg.sum(sample.call(*leaves))
+        slopes = sg.grad(loss, leaves, unused="zeros")
+        nodes = topological([loss, *slopes])
+        values = Values({})
+        values.enter(nodes, set(), {})
+        cards = Cards(nodes, Links(values, set(range(len(values.all)))), {}, {})
+        for number, gradient in enumerate(gradients_of(nodes)):
+            page = Reader(cards.card(number, gradient, None, False))
+            assert page.of_class("card") and "Pullback" in page.texts["dt"]
+            assert "math" in [tag for tag, _ in page.elements]
+        Reader(cards.templates())
+
+
 # ---- nothing in it can run -----------------------------------------------------------------------
 
 
@@ -258,6 +302,8 @@ def test_inputs_that_do_not_fit(tmp_path: Path) -> None:
         step.explain(path, np.zeros((4, 6), "float32"), np.zeros((4, 1), "float32"))
     with pytest.raises(TypeError, match="takes 2 arguments"):
         step.explain(path, np.zeros((4, 5), "float32"))
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        step.explain(tmp_path / "missing" / "page.html")
     assert not path.exists()
 
 

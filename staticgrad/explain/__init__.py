@@ -23,5 +23,7 @@ def write_page(
     from staticgrad.explain.page import Page
 
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"explain: there is no folder {target.parent} for {target.name}")
     target.write_text(Page(function, inputs).html(measure), encoding="utf-8")
     return target

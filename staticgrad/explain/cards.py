@@ -14,11 +14,12 @@ from staticgrad.explain.mathematics import derivative, display, equation, formul
 from staticgrad.explain.measure import Check
 from staticgrad.explain.panes import Links
 from staticgrad.explain.values import LEAVES
-from staticgrad.graph.leaves import PLACEHOLDER
+from staticgrad.graph.leaves import PLACEHOLDER, constant
 from staticgrad.graph.node import Node, Op, adjoint_context
 from staticgrad.graph.traverse import topological, users
 from staticgrad.ops.composite import Composite
-from staticgrad.ops.elementwise import Elementwise, translate
+from staticgrad.ops.convert import broadcast
+from staticgrad.ops.elementwise import Elementwise, chain
 from staticgrad.rewrite.simplify import SIMPLIFY
 from staticgrad.show.highlight import highlighted_lines
 
@@ -214,8 +215,10 @@ class Cards:
         op = result.op
         if not isinstance(op, Elementwise):
             return ""
-        written = translate(op.derivative[position], op.environment(result), result)
-        right = derivative(written, named) if written in named else formula(written, named)
+        one = broadcast(constant(1.0, result.dtype), result.shape)
+        factor = chain(one, op.derivative[position], op.environment(result))
+        (factor,) = SIMPLIFY.apply([one * 0.0 if factor is None else factor])
+        right = derivative(factor, named) if factor in named else formula(factor, named)
         return partial(derivative(result, named), derivative(leaf, named), right)
 
     def _declaration(self, op: Op) -> str:

@@ -140,7 +140,7 @@ def _inlined(node: Node, named: dict[Node, str]) -> list[Node]:
 def code_pane(generated: Generated, links: Links) -> tuple[str, list[list[int]]]:
     """The generated module, and the values of each kernel, to which ``data-k`` points."""
     names = set(generated.program.readers)
-    shown = highlighted_lines(generated.source, {links.values[n].name for n in names})
+    shown = highlighted_lines(generated.source, {buffer.name for buffer in generated.program.buffers})
     own: dict[int, list[Node]] = {}
     kernel_of: dict[int, int] = {}
     kernels: list[list[int]] = []
