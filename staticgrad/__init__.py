@@ -1,8 +1,9 @@
 """staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from staticgrad import eager, nn, optim
 from staticgrad import explain as _explain  # noqa: F401  what step.explain calls
-from staticgrad.checking import GradientError, GradientReport, check_grad
 from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
@@ -11,7 +12,6 @@ from staticgrad.measure.compare import Comparison, compare
 from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
 from staticgrad.random import manual_seed
-from staticgrad.runtime.debug import DebugFunction, NonFiniteError
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.runtime.interpreter import evaluate
 from staticgrad.runtime.threads import get_num_threads, set_num_threads
@@ -19,6 +19,19 @@ from staticgrad.show import rich as _rich  # noqa: F401  what notebooks show
 from staticgrad.show.text import show
 from staticgrad.training import TrainStep, load_checkpoint, save_checkpoint, train_step
 from staticgrad.version import __version__
+
+if _TYPE_CHECKING:
+    from staticgrad.checking import GradientError, GradientReport, check_grad
+    from staticgrad.runtime.debug import DebugFunction, NonFiniteError
+
+#: what is loaded when it is asked for, since most programs never do
+_LATER = {
+    "DebugFunction": "runtime.debug",
+    "GradientError": "checking",
+    "GradientReport": "checking",
+    "NonFiniteError": "runtime.debug",
+    "check_grad": "checking",
+}
 
 __all__ = [
     "Comparison",
@@ -55,3 +68,16 @@ __all__ = [
     "value_and_grad",
 ]
 __all__ += _public.__all__
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'staticgrad' has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = getattr(import_module(f"staticgrad.{_LATER[name]}"), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,8 @@ def test_the_message() -> None:
     assert first == "  gradient          8.008" and second.startswith("  finite difference 8")
     assert third == "  difference        0.001 of it; allowed are 1e-06"
     assert variable == "  x (3, 2): all 6 elements, 1 wrong, largest difference 0.001"
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) and again.report == error.report
     assert not sg.check_grad(loss, {"x": np.ones((3, 2))}, raise_exception=False)
     assert sg.check_grad(loss, {"x": np.ones((3, 2))}, rtol=1e-2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import staticgrad as sg
 from staticgrad import nn, optim
-from staticgrad.runtime.debug import debug_level
+from staticgrad.runtime.declared import debug_level
 
 INF, NAN = np.inf, np.nan
 X = np.random.default_rng(1).standard_normal((24, 6)).astype("float32")
@@ -49,6 +50,7 @@ def test_the_op_the_line_and_the_numbers() -> None:
     error = failure(sg.compile(source, loss, name="f", debug=True), placed(-0.5, 3, 1))
     assert isinstance(error, FloatingPointError)
     assert (error.name, error.formula, error.position) == ("log_p", "log(x)", (3, 1))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert np.isnan(error.value) and error.operands == {"x[3, 1]": np.float32(-0.5)}
     assert error.origin is not None and error.origin.text.endswith("# the line")
     assert str(error) == (

@@ -51,6 +51,16 @@ def test_example_with_modules() -> None:
     assert isinstance(history, sg.training.History) and history.loss[-1] < history.loss[0]
 
 
+def test_debugging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```\w*\n(.*?)```", README, flags=re.DOTALL)
+    script = tmp_path / "model.py"
+    script.write_text(next(text for text in blocks if "debug=True)" in text))
+    with pytest.raises(sg.NonFiniteError) as caught:
+        runpy.run_path(str(script))
+    message = str(caught.value).replace(str(script), "model.py")
+    assert f"NonFiniteError: {message}\n" == block("NonFiniteError")
+
+
 def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["picture.py", str(tmp_path / "picture.svg")])
     runpy.run_path(str(EXAMPLES / "picture.py"))

@@ -14,6 +14,9 @@ class GradientError(AssertionError):
         super().__init__(str(report))
         self.report = report
 
+    def __reduce__(self) -> tuple[type[GradientError], tuple[GradientReport]]:
+        return GradientError, (self.report,)
+
 
 @dataclass(frozen=True)
 class Disagreement:

@@ -11,16 +11,19 @@ from staticgrad.graph.dims import concrete
 from staticgrad.graph.expression import Expression
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
+from staticgrad.graph.traverse import topological
 from staticgrad.ops.contraction import Contract, parse
 from staticgrad.ops.elementwise import Elementwise
 from staticgrad.ops.movement import BROADCAST, Reshape
 from staticgrad.runtime.nonfinite import Cause, Trace
 from staticgrad.show.names import Names, describe
 from staticgrad.show.plain import plain
-from staticgrad.show.trees import symbol_of
+from staticgrad.show.trees import expression_of, symbol_of
 
 #: results and intermediate values that are named on the way from a cause to a result
 LONGEST_PATH = 6
+#: a formula of several operations is written out up to so many characters
+LONGEST_FORMULA = 60
 
 
 class NonFiniteError(FloatingPointError):
@@ -41,6 +44,10 @@ class NonFiniteError(FloatingPointError):
         super().__init__(message)
         self.node, self.name, self.formula, self.position = node, name, formula, position
         self.value, self.operands, self.origin = value, dict(operands), node.origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # nodes stay in their process; the message is what another one can use
+        return FloatingPointError, (str(self),)
 
 
 class Reporter:
@@ -82,7 +89,7 @@ class Reporter:
         primal = node.adjoint_of
         if primal is not None:
             whole = "the adjoint of" if node.role == "adjoint" else "part of the pullback of"
-            lines.append(f"  {whole} {primal.name or formula(primal, Labels())}")
+            lines.append(f"  {whole} {primal.name or written_out(primal)}")
         if node.origin is not None:
             if node.origin.scope:
                 lines.append(f"  in {node.origin.scope}")
@@ -168,11 +175,13 @@ def formula(node: Node, names: Mapping[Node, str]) -> str:
     return plain(node.op.express(node, [expression(source) for source in node.inputs]))
 
 
-class Labels(dict[Node, str]):
-    """What nodes are called of which there is no list."""
-
-    def __missing__(self, node: Node) -> str:
-        return describe(node, {})
+def written_out(node: Node) -> str:
+    """What a node computes of what has a name; of long formulas only the last operation."""
+    named = {item: item.name for item in topological([node]) if item.name and item is not node}
+    text = plain(expression_of(node, named))
+    if len(text) <= LONGEST_FORMULA:
+        return text
+    return formula(node, {source: describe(source, {}) for source in topological([node])})
 
 
 def read_at(node: Node, position: tuple[int, ...]) -> list[tuple[Any, ...] | None]:

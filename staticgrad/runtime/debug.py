@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from staticgrad.ops.indexing import GATHER, SCATTER_ADD
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.pipeline import STABLE_PASSES
 from staticgrad.runtime.blame import NonFiniteError, Reporter, behind
+from staticgrad.runtime.declared import Level
 from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import execute
 from staticgrad.runtime.nonfinite import Trace, first, is_given
@@ -28,34 +28,12 @@ from staticgrad.show.names import name_results
 if TYPE_CHECKING:
     from staticgrad.runtime.function import CompiledFunction
 
-#: what debugging looks for: NaN and inf in results, NaN in results, or either wherever it is made
-Level = Literal["results", "nan", "all"]
+#: what each level says of itself
 REPORTED = {
     "results": "nan and inf in results",
     "nan": "nan in results",
     "all": "the first nan or inf",
 }
-
-
-def debug_level(debug: Any) -> Level | None:
-    """What ``compile(debug=...)`` asks for; None, the default, leaves it to ``STATICGRAD_DEBUG``.
-
-    Raises ValueError for anything else than a truth value or a level.
-    """
-    asked = "debug=" if debug is not None else "STATICGRAD_DEBUG="
-    value = os.environ.get("STATICGRAD_DEBUG", "") if debug is None else debug
-    if value in (False, "", "0"):
-        return None
-    if value in (True, "1"):
-        return "results"
-    for level in get_args(Level):
-        if value == level:
-            return level
-    raise ValueError(
-        f'{asked}{value!r}: expected {"True" if debug is not None else "1"}, or what to report: '
-        '"results" (NaN and inf that reach a result), "nan" (NaN that reaches a result) or "all" '
-        "(NaN and inf wherever they are made)"
-    )
 
 
 class DebugFunction(GraphFunction):
@@ -218,4 +196,4 @@ def line_of(node: Node) -> str:
     return "" if origin is None else f"\n  declared at {origin.file}:{origin.line}\n    {origin.text}"
 
 
-__all__ = ["DebugFunction", "NonFiniteError", "debug_level"]
+__all__ = ["DebugFunction", "NonFiniteError"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.leaves import Parameter
@@ -11,6 +12,9 @@ from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.convert import as_node
 from staticgrad.rewrite.graph import Graph
+
+#: what debugging looks for: NaN and inf in results, NaN in results, or either wherever it is made
+Level = Literal["results", "nan", "all"]
 
 
 def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
@@ -72,3 +76,24 @@ def check_complete(graph: Graph) -> None:
             raise GraphError(
                 f"compile: no input has an axis of size {symbol}, so it is not known at the call"
             )
+
+
+def debug_level(debug: Any) -> Level | None:
+    """What ``compile(debug=...)`` asks for; None, the default, leaves it to ``STATICGRAD_DEBUG``.
+
+    Raises ValueError for anything else than a truth value or a level.
+    """
+    asked = "debug=" if debug is not None else "STATICGRAD_DEBUG="
+    value = os.environ.get("STATICGRAD_DEBUG", "") if debug is None else debug
+    if value in (False, "", "0"):
+        return None
+    if value in (True, "1"):
+        return "results"
+    for level in get_args(Level):
+        if value == level:
+            return level
+    raise ValueError(
+        f'{asked}{value!r}: expected {"True" if debug is not None else "1"}, or what to report: '
+        '"results" (NaN and inf that reach a result), "nan" (NaN that reaches a result) or "all" '
+        "(NaN and inf wherever they are made)"
+    )

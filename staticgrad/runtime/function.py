@@ -26,12 +26,13 @@ from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime import cache, threads
 from staticgrad.runtime.calling import aligned_bytes, short_way
-from staticgrad.runtime.debug import DebugFunction, Level, debug_level
 from staticgrad.runtime.declared import (
+    Level,
     check_complete,
     checked_inputs,
     checked_outputs,
     checked_updates,
+    debug_level,
 )
 from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import evaluate
@@ -39,6 +40,7 @@ from staticgrad.runtime.interpreter import evaluate
 if TYPE_CHECKING:
     from staticgrad.codegen.memory import MemoryTimeline
     from staticgrad.codegen.passes import Passes, Stage
+    from staticgrad.runtime.debug import DebugFunction
     from staticgrad.runtime.profile import Profile
 
 
@@ -356,6 +358,8 @@ def compile(
     check_complete(graph)
     chosen = name or (origin.target if origin else None) or ("step" if updates else "function")
     if level is not None:
+        from staticgrad.runtime.debug import DebugFunction
+
         return DebugFunction(graph, single, function_name(chosen), level)
     return compiled(graph, single, function_name(chosen))
 

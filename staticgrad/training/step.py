@@ -20,7 +20,7 @@ from staticgrad.ops import public as sg
 from staticgrad.ops.convert import broadcast
 from staticgrad.optim.optimizer import Optimizer, called
 from staticgrad.rewrite.graph import effects_of
-from staticgrad.runtime.debug import DebugFunction, Level, debug_level
+from staticgrad.runtime.declared import Level, debug_level
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
 from staticgrad.training.loops import Loop, SingleSteps
@@ -28,6 +28,7 @@ from staticgrad.training.options import RuntimeOptions
 from staticgrad.training.reading import ReadsFunction
 
 if TYPE_CHECKING:
+    from staticgrad.runtime.debug import DebugFunction
     from staticgrad.runtime.profile import Profile
 
 
@@ -104,8 +105,8 @@ class TrainStep(ReadsFunction):
     def loop(self, gathers: bool) -> Loop | SingleSteps:
         """The loop over steps, compiled and loaded when first asked for; in Python to debug."""
         if gathers not in self._loops:
-            debugs = isinstance(self.function, DebugFunction)
-            self._loops[gathers] = SingleSteps(self) if debugs else Loop(self, gathers)
+            compiled = isinstance(self.function, CompiledFunction)
+            self._loops[gathers] = Loop(self, gathers) if compiled else SingleSteps(self)
         return self._loops[gathers]
 
     def run(self, n: int, *arrays: Any) -> np.ndarray:
