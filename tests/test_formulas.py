@@ -44,8 +44,8 @@ def test_softmax_regression() -> None:
     """)
     assert gradient.latex() == text(r"""
         \begin{aligned}
-        \frac{\partial \mathrm{loss}}{\partial \mathbf{W}} &= {\mathbf{x}}^{\top}\,\frac{\partial \mathrm{loss}}{\partial \mathrm{logits}} \\
-        \mathrm{logits} &= \mathbf{x}\,\mathbf{W} \\
+        \frac{\partial \mathrm{loss}}{\partial \mathbf{W}} &= {\mathbf{x}}^{\top}\,\frac{\partial \mathrm{loss}}{\partial \mathrm{logits}} \\[4pt]
+        \mathrm{logits} &= \mathbf{x}\,\mathbf{W} \\[4pt]
         \frac{\partial \mathrm{loss}}{\partial \mathrm{logits}} &= \frac{1}{\mathrm{batch}}\,(\operatorname{softmax}(\mathrm{logits})-\operatorname{onehot}(\mathbf{y}))
         \end{aligned}
     """)  # noqa: E501

@@ -33,6 +33,9 @@ def test_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = names["step"]
     assert isinstance(step, sg.CompiledFunction)
     assert block("x.T @") in output.getvalue()
+    gradient = names["dW"]
+    assert isinstance(gradient, sg.Node)
+    assert block("\\begin{aligned}") == f"{gradient.latex()}\n"
     assert (tmp_path / "step.py").exists()
 
     def without_origins(text: str) -> str:

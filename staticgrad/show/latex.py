@@ -109,5 +109,6 @@ def latex_of(node: Node) -> str:
         return f"{left} = {latex(last.right)}" if left else latex(last.right)
     rows = [f"{left} &= {latex(last.right)}" if left else f"& {latex(last.right)}"]
     rows += [f"{latex(line.left)} &= {latex(line.right)}" for line in lines]
-    body = " \\\\\n".join(rows)
+    # fractions in one line after the other would touch
+    body = " \\\\[4pt]\n".join(rows)
     return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
