@@ -40,6 +40,8 @@ from staticgrad.graph.node import Node
 from staticgrad.ops.lowering import IndexMap
 from staticgrad.rewrite.graph import Graph
 
+#: what indices of any statement are told by
+AXES = tuple(sympy.Symbol(f"axis_{level}", integer=True) for level in range(32))
 #: ops whose result is another view of the input's memory
 VIEWS = ("reshape", "stop_gradient", "custom_gradient")
 
@@ -216,17 +218,23 @@ def place(member: Any, access: Access) -> tuple[Any, Dim]:
         return None, whole
     if access.index is None:
         return None, at_most(points(member), whole)
-    index = [sympy.sympify(access.index[axis]) for axis in buffer.axes]
+    levels = {own: level for level, own in enumerate(member.own)}
+    parts: list[Any] = []
     used: set[Any] = set()
-    for part in index:
-        used |= part.free_symbols
-    steps = dict(zip(member.own, member.ranges, strict=True))
+    for part in (access.index[axis] for axis in buffer.axes):
+        if part in levels:
+            # the usual case needs no algebra
+            used.add(part)
+            parts.append(AXES[levels[part]])
+        else:
+            part = sympy.sympify(part)
+            used |= part.free_symbols
+            parts.append(part.xreplace({own: AXES[level] for own, level in levels.items()}))
     # an index that is read may be any: one for each point
-    running = [own for own in member.own if own in used or not used <= steps.keys()]
-    elements = product(steps[own].count for own in running)
-    names = {own: sympy.Symbol(f"axis_{level}") for level, own in enumerate(member.own)}
-    key = tuple(part.xreplace(names) for part in index), tuple(steps[own] for own in running)
-    return key, at_most(elements, whole)
+    running = [level for own, level in levels.items() if own in used or not used <= levels.keys()]
+    steps = [member.ranges[level] for level in running]
+    elements = product(one.count for one in steps)
+    return (tuple(parts), tuple(steps)), at_most(elements, whole)
 
 
 # ---- numbers ---------------------------------------------------------------------------------------
