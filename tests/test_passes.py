@@ -152,6 +152,7 @@ def test_stages_stand_for_themselves(generated: Any) -> None:
     # in any order: a program is changed in place by the pass after it
     planned, fused, contracted = (found[name].text for name in ("plan", "fuse", "contract"))
     assert "exponential[i, j] = exp(" in fused and "exponential[j] = exp(" in contracted
+    assert "workspace, place 0" in planned and "place" not in contracted
     assert "def update(" in planned and "def update(" not in contracted
     declared, derived = found["declared"].text, found["derived"].text
     assert "d_w" not in declared and "return loss" in declared

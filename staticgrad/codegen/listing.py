@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from staticgrad.codegen.emit import Emitter
@@ -68,7 +69,12 @@ class Listing(Emitter):
             return self._written_out()
 
     def _written_out(self) -> tuple[str, list[Span]]:
-        lines = columns(map(described, self.arrays()), "")
+        places = {
+            buffer: number
+            for number, place in enumerate(self.program.places)
+            for buffer in place.buffers
+        }
+        lines = columns((described(buffer, places) for buffer in self.arrays()), "")
         marks = []
         functions = [self.routine(routine) for routine in self.program.routines]
         functions += [self.part(shared) for shared in shared_loops(self.program.items)]
@@ -126,8 +132,9 @@ def nested(program: Program) -> list[Any]:
     return found
 
 
-def described(buffer: Buffer) -> tuple[str, str, str, str]:
-    """Name, dtype, shape, and where a buffer lies."""
+def described(buffer: Buffer, places: Mapping[Buffer, int]) -> tuple[str, str, str, str]:
+    """Name, dtype, shape, and where a buffer lies: ``places`` are the numbers of places in the
+    workspace, once there are any."""
     where = buffer.kind
     if buffer.is_duplicate and buffer.root is not None:
         where = f"as {buffer.root.name}, in another layer"
@@ -135,6 +142,8 @@ def described(buffer: Buffer) -> tuple[str, str, str, str]:
         where = f"part {buffer.part_of} of {buffer.root.name}"
     elif buffer.root is not None:
         where = f"view of {buffer.root.name}"
-    elif buffer.kind == "workspace" and buffer.axes != tuple(range(len(buffer.shape))):
-        where = f"workspace, stored as {format_shape(buffer.stored_shape)}"
+    elif buffer.kind == "workspace":
+        where += f", place {places[buffer]}" if buffer in places else ""
+        if buffer.axes != tuple(range(len(buffer.shape))):
+            where += f", stored as {format_shape(buffer.stored_shape)}"
     return buffer.name, str(buffer.dtype), format_shape(buffer.shape), where
