@@ -133,3 +133,20 @@ def test_show_is_plain_when_piped_and_fits_a_terminal(monkeypatch) -> None:
     plain = Terminal()
     sg.show(gradients_of_a_net(), plain)
     assert "\x1b" not in plain.getvalue()
+
+
+def test_printing_changes_nothing_of_the_code() -> None:
+    def declare(look: bool) -> str:
+        net = sg.nn.Sequential(sg.nn.Linear(3, 4), sg.nn.Tanh(), sg.nn.Linear(4, 2))
+        inputs = sg.placeholder("inputs", ("batch", 3))
+        labels = sg.placeholder("labels", ("batch",), "int64")
+        scores = net(inputs)
+        loss = sg.cross_entropy(scores, labels)
+        gradients = sg.grad(loss, list(net.parameters()))
+        if look:
+            for node in (scores, *gradients, loss):
+                assert str(node) and node.latex() and node._repr_html_()
+            sg.show([loss, *gradients], io.StringIO())
+        return sg.compile([inputs, labels], [loss, *gradients], name="looked_at").source
+
+    assert declare(look=True) == declare(look=False)
