@@ -300,6 +300,9 @@ def test_keyboard(browser: Any, pages: dict[str, Path]) -> None:
     press(browser, Keys.ARROW_DOWN)
     second = browser.execute_script("return document.activeElement.getAttribute('aria-label')")
     assert first != second
+    press(browser, "]")
+    assert browser.execute_script("return document.activeElement.matches('#graph .node')")
+    press(browser, "[")
     press(browser, "m")
     large = "return document.getElementById('graph-pane').getBoundingClientRect().width"
     assert browser.execute_script(large) > 1200

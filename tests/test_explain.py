@@ -288,6 +288,7 @@ def test_parameters_and_state_stay(tmp_path: Path) -> None:
     explained.explain(tmp_path / "page.html", x, y)
     for parameter, value in before.items():
         assert parameter.value.tobytes() == value.tobytes(), parameter
+    assert [p.grad for p in explained.optimizer.param_groups[0]["params"]] == [None] * 4
     for _ in range(3):
         assert explained(x, y) == other(x, y)
     for (ours, _), (theirs, _) in zip(
@@ -305,6 +306,18 @@ def test_inputs_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         step.explain(tmp_path / "missing" / "page.html")
     assert not path.exists()
+
+
+def test_eager_mode_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any) -> Any:
+        raise RuntimeError("a pullback of <mine>")
+
+    step = small_step()
+    before = [parameter.value.tobytes() for parameter in step.optimizer.param_groups[0]["params"]]
+    monkeypatch.setattr("staticgrad.explain.measure.eager_step", fails)
+    text, _, _ = read(step.explain(tmp_path / "page.html"))
+    assert "Not measured: eager mode raised RuntimeError: a pullback of &lt;mine&gt;." in text
+    assert [p.value.tobytes() for p in step.optimizer.param_groups[0]["params"]] == before
 
 
 # ---- checks --------------------------------------------------------------------------------------

@@ -13,17 +13,18 @@ from staticgrad.ops.table import method
 
 if TYPE_CHECKING:
     from staticgrad.runtime.function import CompiledFunction
+    from staticgrad.training.step import TrainStep
 
 
 @method("explain")
 def write_page(
-    function: CompiledFunction, path: str | Path, inputs: Sequence[Any], measure: bool
+    step: CompiledFunction | TrainStep, path: str | Path, inputs: Sequence[Any], measure: bool
 ) -> Path:
-    """Write the page of a compiled function; see ``CompiledFunction.explain``."""
+    """Write the page of a compiled function or a training step; see ``CompiledFunction.explain``."""
     from staticgrad.explain.page import Page
 
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"explain: there is no folder {target.parent} for {target.name}")
-    target.write_text(Page(function, inputs).html(measure), encoding="utf-8")
+    target.write_text(Page(step, inputs).html(measure), encoding="utf-8")
     return target

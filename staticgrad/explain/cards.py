@@ -197,7 +197,8 @@ class Cards:
 
     def _input(self, source: Node, named: dict[Node, str]) -> Node:
         """A leaf in the place of an input; numbers and what is spread are written out."""
-        if source.op.name in THROUGH:
+        known = source in self.links.values and self.links.values[source].name
+        if source.op.name in HIDDEN or (source.op.name in THROUGH and not known):
             inputs = [self._input(item, named) for item in source.inputs]
             return Node(source.op, tuple(inputs), source.attrs, source.type)
         return self._leaf(source, named)

@@ -171,29 +171,29 @@ def _tape(tape: Sequence[int], scale: Scale) -> list[str]:
 # ---- the race -------------------------------------------------------------------------------------
 
 
-def race_section(race: Race | None, what: str) -> str:
-    """Cumulative time over steps, and where the lines cross."""
-    if race is None:
-        return (
-            '<p class="lead">Not measured: the page was made with <code>measure=False</code>.</p>'
-        )
+def race_section(race: Race | str, what: str) -> str:
+    """Cumulative time over steps, and where the lines cross; or why it was not measured."""
+    if isinstance(race, str):
+        return f'<p class="lead">Not measured: {html.escape(race)}.</p>'
     even = race.break_even
     source = "loaded from the cache" if race.from_cache else "compiled"
     verdict = f"from step {even:,.0f} on, static is ahead" if even else "static is not ahead"
+    other = "eager" if race.trains else "op by op"
+    words = "in eager mode" if race.trains else "op by op in NumPy"
     numbers = (
-        f"{seconds_text(race.static)} a step compiled, {seconds_text(race.eager)} op by op in NumPy, "
+        f"{seconds_text(race.static)} a step compiled, {seconds_text(race.eager)} {words}, "
         f"{race.eager / race.static:.1f} times as long; {seconds_text(race.start)} until the first "
         f"step, derived, generated and {source}: {verdict}."
     )
     track = "".join(
         f'<div class="runner {name}"><span>{words}</span><div class="bar"><div></div></div>'
         f"<output>0</output></div>"
-        for name, words in (("static", "static"), ("eager", "op by op"))
+        for name, words in (("static", "static"), ("eager", other))
     )
     return (
         f'<p class="lead">{html.escape(numbers)} {html.escape(what)}</p>'
         '<div class="charts"><figure><figcaption><b>Cumulative time</b> '
-        f"<span>compilation included</span></figcaption>{svg(_lines(race), numbers)}</figure>"
+        f"<span>compilation included</span></figcaption>{svg(_lines(race, other), numbers)}</figure>"
         f'<figure id="track" data-race="{race.static} {race.eager} {race.start}"><figcaption>'
         "<b>The race</b> <span>steps done while time goes by, in slow motion</span></figcaption>"
         f"{track}"
@@ -201,7 +201,7 @@ def race_section(race: Race | None, what: str) -> str:
     )
 
 
-def _lines(race: Race) -> list[str]:
+def _lines(race: Race, other: str) -> list[str]:
     even = race.break_even
     steps = 2.2 * even if even else 1000.0
     scale = Scale(steps, max(race.start + steps * race.static, steps * race.eager))
@@ -217,7 +217,7 @@ def _lines(race: Race) -> list[str]:
     x, y = scale.x(steps * 0.985), scale.y(static[2][1])
     parts.append(text(x, y + 18, "static", "end", "static-text"))
     x, y = scale.x(steps * 0.8), scale.y(steps * 0.8 * race.eager)
-    parts.append(text(x - 6, y - 4, "op by op", "end", "eager-text"))
+    parts.append(text(x - 6, y - 4, other, "end", "eager-text"))
     if even:
         x, y = scale.x(even), scale.y(even * race.eager)
         ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{HEIGHT - BOTTOM}"'

@@ -1,4 +1,4 @@
-"""What is measured when the page is made: gradients against differences, static against op by op."""
+"""What is measured when the page is made: gradients against differences, static against eager."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from staticgrad.checking.problems import as_double, leaves_of
 from staticgrad.graph.dims import format_dim, symbols_of
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
+from staticgrad.measure.compare import restored
+from staticgrad.measure.eager_way import eager_step
+from staticgrad.measure.model import Model
 from staticgrad.measure.samples import sample_arrays
 from staticgrad.rewrite.graph import Graph
-from staticgrad.runtime.interpreter import evaluate
 
 #: the size of a named dimension when no inputs are given
 USUAL_SIZE = 32
@@ -97,17 +99,19 @@ def _along(
     return Check(derived, numeric.value, numeric.error, numeric.kind)
 
 
-# ---- static against op by op ---------------------------------------------------------------------
+# ---- static against eager ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Race:
-    """Seconds: of a static step, of a step op by op, and of what comes before the first static one."""
+    """Seconds: of a static step, of an eager one, and of what comes before the first static one. Of a
+    function that is no training step, ``eager`` runs the ops of its graph one by one."""
 
     static: float
     eager: float
     start: float
     from_cache: bool
+    trains: bool = True
 
     @property
     def break_even(self) -> float | None:
@@ -116,16 +120,15 @@ class Race:
         return self.start / gain if gain > 0 else None
 
 
-def race(
-    call: Callable[..., Any], graph: Graph, inputs: Sequence[np.ndarray], start: float,
-    from_cache: bool,
-) -> Race:  # fmt: skip
-    """Time ``call`` against the declared graph op by op in NumPy."""
-    values = dict(zip(graph.inputs, inputs, strict=True))
-    return Race(
-        fastest(lambda: call(*inputs)), fastest(lambda: evaluate(graph.roots, values)), start,
-        from_cache,
-    )  # fmt: skip
+def race(model: Model, inputs: Sequence[np.ndarray], start: float) -> Race:
+    """Time a model's step against the same in eager mode. Parameters, state and gradients are
+    afterwards what they were."""
+    step = model.step
+    with restored(model) as restore:
+        static = fastest(lambda: step(*inputs))
+        restore()
+        eager = fastest(eager_step(model, inputs))
+    return Race(static, eager, start, model.function.from_cache, model.loss is not None)
 
 
 def fastest(call: Callable[[], Any]) -> float:

@@ -28,8 +28,10 @@ from staticgrad.graph.dims import concrete, symbols_of
 from staticgrad.graph.leaves import Parameter, sizes_from
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological
+from staticgrad.measure.model import Model
 from staticgrad.runtime.function import CompiledFunction
 from staticgrad.show.highlight import STYLE
+from staticgrad.training.step import TrainStep
 from staticgrad.version import __version__
 
 LEAD = (
@@ -41,8 +43,12 @@ LEAD = (
 class Page:
     """Gathers what the page holds."""
 
-    def __init__(self, function: CompiledFunction, inputs: Sequence[Any]) -> None:
-        self.function = function
+    def __init__(self, step: CompiledFunction | TrainStep, inputs: Sequence[Any]) -> None:
+        self.model = Model.of(step)
+        if isinstance(step, TrainStep) and step.accumulation_steps > 1:
+            # a call in so many updates parameters: that one is told of
+            self.model = Model.of(step.function)
+        self.function = function = self.model.function
         self.graph = function.graph
         self.generated = function.generated
         self.stages = journey(self.generated, function.passes)
@@ -64,7 +70,7 @@ class Page:
     def html(self, measure: bool) -> str:
         """The whole page."""
         code, kernels = code_pane(self.generated, self.links)
-        checks, timing = self._measured() if measure else ({}, None)
+        checks, timing = self._measured() if measure else ({}, "the page was made with measure=False")
         cards, rules = self._cards(checks, measure)
         stages = self.stages
         parts = {
@@ -104,15 +110,15 @@ class Page:
     def _where(self) -> str:
         return f", with {sizes_text(self.sizes)}" if self.sizes else ""
 
-    def _measured(self) -> tuple[dict[Node, Check], Race]:
+    def _measured(self) -> tuple[dict[Node, Check], Race | str]:
         given = dict(zip(self.graph.inputs, self.arrays, strict=True))
         derived = {g.leaf: (g.adjoint, g.loss) for g in self.gradients if g.loss is not None}
         checks = check_gradients(derived, given, self.sizes)
-        function = self.function
-        start = function.compile_seconds + sum(ran.seconds for ran in known(self.generated).ran)
-        with function.unchanged():
-            timing = race(function, self.graph, self.arrays, start, function.from_cache)
-        return checks, timing
+        start = self.function.compile_seconds + sum(ran.seconds for ran in known(self.generated).ran)
+        try:
+            return checks, race(self.model, self.arrays, start)
+        except Exception as error:  # whatever a user's own pullback may raise in eager mode
+            return checks, f"eager mode raised {type(error).__name__}: {error}"
 
     def _cards(self, checks: Mapping[Node, Check], measured: bool) -> tuple[str, str]:
         last = self.stages[-1]

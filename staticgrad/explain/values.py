@@ -119,7 +119,7 @@ class Values:
 
 def _concept_key(node: Node) -> tuple:
     if node.op.name in LEAVES or node.origin is None:
-        return (id(node) if node.op.name in LEAVES else node.op.name,)
+        return (id(node),)
     return (id(node.origin),)
 
 

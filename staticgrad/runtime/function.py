@@ -264,7 +264,7 @@ class CompiledFunction(GraphFunction):
     def explain(self, path: str | Path, *inputs: Any, measure: bool = True) -> Path:
         """Write one HTML page that shows how the function comes about: the user's source, the
         mathematics, the graph after each pass, and the generated code, linked with each other; a card
-        for each gradient with a finite-difference check; memory, and time against op by op. The page
+        for each gradient with a finite-difference check; memory, and time against eager mode. The page
         needs a browser and nothing else.
 
         Args:

@@ -11,6 +11,7 @@ import numpy as np
 
 from staticgrad.derive.gradient import grad
 from staticgrad.graph.leaves import Parameter, constant
+from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import unnamed_results, user_origin
 from staticgrad.graph.traverse import topological
@@ -215,7 +216,7 @@ class TrainStep(ReadsFunction):
     def explain(self, path: str | Path, *inputs: Any, measure: bool = True) -> Path:
         """Write an HTML page that shows how the step comes about; see ``CompiledFunction.explain``."""
         self._options.refresh()
-        return self.function.explain(path, *inputs, measure=measure)
+        return FUNCTIONS["explain"](self, path, inputs, measure)
 
     def profile(self, *arrays: Any, repeat: int = 30) -> Profile:
         """Time each kernel of the step, see ``CompiledFunction.profile``; nothing is trained."""

@@ -278,7 +278,11 @@ function setStage(index) {
   $$(".ticks button").forEach((button, i) => i === index ? button.setAttribute("aria-current", "step") : button.removeAttribute("aria-current"));
   $("#stage-text").textContent = stage.summary;
   $("#graph-title").title = `${stage.name}: ${stage.text}`;
+  const focused = document.activeElement.closest?.("#graph .node, #graph .box");
+  const values = focused && entryAt(focused);
   Graph.draw(index);
+  // who reads the graph by keys stays there
+  if (focused) go((Graph.shown.elements.find(one => one.values[0] === values?.[0]) ?? Graph.shown.elements.at(-1))?.element);
 }
 document.addEventListener("drawn", () => {
   const first = Graph.shown.elements.find(({ cluster }) => cluster < 0) ?? Graph.shown.elements[0];
