@@ -99,6 +99,31 @@ def test_constant_indices_are_checked_once() -> None:
         sg.compile([x], outside, name="outside")(np.arange(5.0))
 
 
+@pytest.mark.parametrize(
+    ("index", "in_runs"),
+    [
+        (np.sort(np.random.default_rng(0).integers(0, 30, 400)), True),
+        (np.repeat([3, 0, 7, 0], 40), True),
+        (np.full(64, 29), True),
+        (np.random.default_rng(0).integers(0, 30, 400), False),
+        (np.repeat([3, -1], 40), False),
+        (np.zeros(63, int), False),
+    ],
+)
+def test_sums_over_groups(index: np.ndarray, in_runs: bool) -> None:
+    """A running sum of a group in a register, where its elements are known to stand together."""
+    for dtype in ("float64", "float32"):
+        x = sg.placeholder("x", (30,), dtype=dtype)
+        loss = sg.sum(sg.sin(x[index]) * np.arange(index.size, dtype=dtype))
+        function = sg.compile([x], [loss, sg.grad(loss, x)], name="groups")
+        assert ("scatter_runs(" in function.source) is in_runs
+        array = np.random.default_rng(1).random(30).astype(dtype)
+        expected = sg.evaluate([loss, sg.grad(loss, x)], {x: array})
+        for got, exact in zip(function(array), expected, strict=True):
+            tolerance = (1e-12 if dtype == "float64" else 1e-5) * np.abs(exact).max()
+            np.testing.assert_allclose(got, exact, rtol=0, atol=tolerance)
+
+
 @pytest.fixture
 def threads() -> Any:
     before = sg.get_num_threads()

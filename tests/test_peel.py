@@ -87,6 +87,28 @@ def test_stencils_of_a_plane(shape: tuple[Any, ...]) -> None:
     check([u], [loss, sg.grad(loss, u)], lengths, "stencil")
 
 
+def test_a_vector_of_parameters_of_several_kinds() -> None:
+    """Each part of the gradient reads as its formula."""
+    theta = sg.placeholder("theta", (12,), dtype="float64")
+    mean, log_scale, slope, z = theta[0], theta[1], theta[2], theta[3:]
+    x = np.linspace(-1, 1, 9)
+    value = mean + sg.exp(log_scale) * z + slope * x
+    loss = sg.sum(value**2) - log_scale + mean * slope + 0.5 * sg.sum(z**2)
+    source = lines(check([theta], [loss, sg.grad(loss, theta)], (0,), "kinds").source)
+    gradient = source[source.index("d_theta[0] = ") :]
+    for line in ("d_theta[0] = ", "d_theta[1] = ", "d_theta[2] = ", "for i in range(3, short(12)):"):
+        assert gradient.count(line) == 1
+    assert " if " not in gradient and "embed" not in gradient and " 0.0" not in gradient
+
+
+def test_a_value_that_is_needed_beside_its_name_keeps_it() -> None:
+    x = sg.placeholder("x", (6,), dtype="float64")
+    joined = sg.concat([x[:2] * 3.0, sg.exp(x[2:])])
+    joined.name = "joined"
+    outputs = [sg.sin(joined) + joined, sg.sum(joined**2), sg.cumsum(joined)]
+    check([x], outputs, (0,), "needed")
+
+
 def test_long_loops_in_parts() -> None:
     x = sg.placeholder("x", (150_000,), dtype="float64")
     loss = valley(sg.sin(x))

@@ -82,22 +82,29 @@ class Placer:
 
     def merged(self, items: list[Any]) -> list[Any]:
         """The items, loops that share data merged: one that was begun before another knew of it goes
-        down to where the other stands, if nothing between them is in the way."""
+        down to where the other stands, and what depends on it goes behind, if the other does not
+        need that."""
         kept: list[Any] = []
-        for position, item in enumerate(items):
-            rest = items[position + 1 :]
-            later = next((o for o in rest if self._may_merge(item, o)), None)
-            if later is None or any(
-                self._depends(one, two)
-                for between in rest[: rest.index(later)]
-                for one in self._inside(item)
-                for two in self._inside(between)
-            ):
-                kept.append(item)
-            else:
-                later.body = self.merged([*item.body, *later.body])
-                self.contents[id(later)] = [*self._inside(item), *self._inside(later)]
+        waiting = list(items)
+        while waiting:
+            item = waiting.pop(0)
+            later = next((o for o in waiting if self._may_merge(item, o)), None)
+            if later is not None:
+                position = waiting.index(later)
+                before, after = parted(waiting[:position], item, self._need)
+                if not any(self._need(other, later) for other in after):
+                    later.body = self.merged([*item.body, *later.body])
+                    self.contents[id(later)] = [*self._inside(item), *self._inside(later)]
+                    waiting[: position + 1] = [*before, later, *after]
+                    continue
+            kept.append(item)
         return kept
+
+    def _need(self, first: Any, second: Any) -> bool:
+        """Whether two items must keep their order."""
+        return any(
+            self._depends(one, two) for one in self._inside(first) for two in self._inside(second)
+        )
 
     def _may_merge(self, first: Any, second: Any) -> bool:
         """Whether two loops are of one extent, share an array, and each step of the second needs of the
@@ -230,6 +237,15 @@ def place_in(domain: Shape, variables: Sequence[sympy.Symbol]) -> tuple[sympy.Ex
     more = (sympy.Symbol(f"i{number}", integer=True) for number in count())
     names = chain(variables, more)
     return tuple(sympy.Integer(0) if extent == 1 else next(names) for extent in domain)
+
+
+def parted(items: list[Any], first: Any, need: Callable[[Any, Any], bool]) -> tuple[list[Any], ...]:
+    """Of items that stand behind ``first``, those that could stand before it, and the others."""
+    before: list[Any] = []
+    after: list[Any] = []
+    for item in items:
+        (after if any(need(other, item) for other in (first, *after)) else before).append(item)
+    return before, after
 
 
 def keeps_scalar(group: list[Any], inside: list[Any], level: int) -> bool:

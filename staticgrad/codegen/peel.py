@@ -17,10 +17,12 @@ from typing import Any
 
 import sympy
 
-from staticgrad.codegen.fuse import conflicts, long_rows, may_share_step
+from staticgrad.codegen.choose import OWN_LOOPS
+from staticgrad.codegen.fuse import conflicts, long_rows, may_share_step, parted
 from staticgrad.codegen.program import Buffer, Loop, Peeled, Program, Statement, statements
 from staticgrad.codegen.ranges import Range
-from staticgrad.codegen.reader import ElementReader, note_accesses, reader_of
+from staticgrad.codegen.reader import note_accesses, reader_of
+from staticgrad.codegen.recompute import reads
 from staticgrad.graph.dims import Dim, canonical
 
 #: the most steps that stand apart at either end where a loop is long, or its length has a name
@@ -138,16 +140,11 @@ class Peeler:
             earlier = [k for k, other in enumerate(result) if self.may_join(other, part, level)]
             for position in reversed(earlier):
                 run, between = result[position], result[position + 1 :]
-                # what needs the first has to come after it, and must not be needed by the second
-                after = [run]
-                for other in between:
-                    if any(self.depends(one, other) for one in after):
-                        after.append(other)
-                if not any(self.depends(other, part) for other in after[1:]):
+                before, after = parted(between, run, self.depends)
+                if not any(self.depends(other, part) for other in after):
                     run.loops += part.loops
                     run.ends |= part.ends
-                    before = [other for other in between if other not in after]
-                    result[position:] = [*before, *after]
+                    result[position:] = [*before, run, *after]
                     break
             else:
                 result.append(part)
@@ -166,11 +163,11 @@ class Peeler:
         if isinstance(one.length, int) and 4 * abs(difference) > one.length:
             return False
         ours, theirs = one.members, two.members
-        shared = {a.buffer.memory for s in ours for a in s.accesses if a.buffer.shape}
+        if any(len(s.domain) != level + 1 for s in (*ours, *theirs)):
+            return False
         return (
-            all(len(s.domain) == level + 1 for s in (*ours, *theirs))
-            and len({s.section == "update" for s in (*ours, *theirs)}) == 1
-            and any(a.buffer.memory in shared for s in theirs for a in s.accesses)
+            len({s.section == "update" for s in (*ours, *theirs)}) == 1
+            and not touched(ours, level).isdisjoint(touched(theirs, level))
             and all(may_share_step(later, earlier, level) for later in theirs for earlier in ours)
         )
 
@@ -188,11 +185,14 @@ class Peeler:
         parts = [self.part(run.loops, level, *piece) for piece in pieces]
         own = self.own_buffers(run)
         for loop in chain.from_iterable(parts):
-            self.drop_zeros(loop, own)
+            self.drop_copies(loop, own)
         longest = 1
         if isinstance(run.length, int):
             extents = [max((loop.extent for loop in part), default=0) for part in parts]
             longest = extents.index(max(extents))
+        stored = {member.target for member in statements([*chain.from_iterable(parts)])}
+        buffers = self.program.buffers
+        buffers[:] = [buffer for buffer in buffers if buffer in stored or buffer not in own]
         (between,) = parts[longest]
         between.body = self.run(between.body, level + 1)
         before, after = chain(*parts[:longest]), chain(*parts[longest + 1 :])
@@ -257,20 +257,42 @@ class Peeler:
             if buffer.kind == "workspace" and not buffer.viewed and count == self.touched[buffer]
         }  # fmt: skip
 
-    def drop_zeros(self, loop: Loop, own: set[Buffer]) -> None:
-        """Where all that a value consists of is embedded elsewhere, nothing is left to store."""
-        zeros = {
-            s.node for s in loop.body
-            if isinstance(s, Statement) and s.action == "store" and s.target in own
-            and s.value(reader_of(s, self.readers), s.own) == ElementReader({}).number(0, s.node.dtype)
-        }  # fmt: skip
-        if not zeros:
-            return
-        loop.body = [s for s in loop.body if s.node not in zeros]
-        for statement in loop.body:
-            statement.inlined = statement.inlined | zeros
-            statement.beside = statement.beside - zeros
-            note_accesses(statement, self.readers)
+    def copies(self, statement: Statement) -> bool:
+        """Whether a value is known to be zero, or is an element as it lies in memory."""
+        reader = reader_of(statement, self.readers)
+        text = statement.value(reader, statement.own)
+        known = [reader.load(access.buffer, access.index or ()) for access in reader.accesses]
+        return text == reader.number(0, statement.node.dtype) or [text] == known
+
+    def drop_copies(self, loop: Loop, own: set[Buffer]) -> None:
+        """Where a value is known to be zero, or takes no operation, and where nothing but another's
+        name is left of what it is needed for, the value itself stands there."""
+        for statement in list(loop.body):
+            if not isinstance(statement, Statement) or statement.action != "store":
+                continue
+            if statement.target not in own or statement.node.op.name in OWN_LOOPS:
+                continue
+            users = [s for s in loop.body if reads(s, statement.target)]
+            is_copied = len(users) == 1 and users[0].action == "store" and self.copies(users[0])
+            if self.copies(statement) or (is_copied and statement.node.name is None):
+                loop.body.remove(statement)
+                for user in users:
+                    user.inlined = user.inlined | {statement.node} | statement.inlined
+                    user.beside = (user.beside | statement.beside) - {statement.node}
+                    note_accesses(user, self.readers)
+
+
+def touched(members: list[Statement], level: int) -> set[Any]:
+    """The elements that a step touches of each array, whatever the number of the step."""
+    step = sympy.Symbol("step")
+    found: set[Any] = set()
+    for member in members:
+        for access in member.accesses:
+            index = [sympy.sympify(part) for part in access.index or ()]
+            moved = tuple(part.xreplace({member.own[level]: step}) for part in index)
+            if step in set().union(*(part.free_symbols for part in moved)):
+                found.add((access.buffer, moved))
+    return found
 
 
 def inside(part: Any) -> list[Any]:

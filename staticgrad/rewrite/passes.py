@@ -15,6 +15,7 @@ from staticgrad.ops.known import scalar_value
 from staticgrad.ops.movement import permute
 from staticgrad.ops.random_numbers import UNIFORM, draw_numbers
 from staticgrad.ops.reduction import SUM, reduce_sum
+from staticgrad.ops.runs import by_runs
 from staticgrad.rewrite.gemm import lower_contraction
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.rules import fire
@@ -192,6 +193,20 @@ def split_sums(graph: Graph) -> Graph:
             kept = [axis for axis in range(sums.ndim) if axis not in outer]
             last = range(len(kept), sums.ndim)
             return inherit(reduce_sum(permute(sums, [*kept, *outer]), tuple(last)), node)
+
+    return graph.replace(transform(graph.roots, visit))
+
+
+def sum_runs(graph: Graph) -> Graph:
+    """Scatter-adds with known indices that come in runs by a routine."""
+
+    def visit(node: Node) -> Node:
+        with rewriting(node):
+            replacement = by_runs(node)
+        if replacement is None:
+            return node
+        fire("scatter_add by runs")
+        return inherit(replacement, node)
 
     return graph.replace(transform(graph.roots, visit))
 

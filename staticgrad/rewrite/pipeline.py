@@ -16,6 +16,7 @@ from staticgrad.rewrite.passes import (
     simplify,
     split_sums,
     stabilise,
+    sum_runs,
 )
 from staticgrad.rewrite.planes import join_planes
 
@@ -41,6 +42,7 @@ GRAPH_PASSES: tuple[Pass, ...] = (
     simplify,
     lower_contractions,
     split_sums,
+    sum_runs,
     join_planes,
     simplify,
     merge_common_subexpressions,

@@ -66,11 +66,10 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
     #     theta[2:] / 2 at [2:]) + embed(sum_negative - scaled_part_theta / 5 at [:1])
     #     [adjoint of theta, models.py:133]
     d_theta[0] = sum_negative - scaled_part_theta / 5.0
-    embed_addition = (
+    d_theta[1] = (
         1.0
         + (sum_negative_product + -1.0 / (1.0 + square_scaled_tau) * (2.0 * scaled_tau) / 5.0) * tau
     )
-    d_theta[1] = embed_addition
     for i in range(2, 10):
         d_theta[i] = -0.5 * theta[i] - d_difference_addition[i - 2] * tau + -0.5 * theta[i]
     return 0
