@@ -175,3 +175,12 @@ def test_an_accumulator_starts_before_a_single_element_is_added() -> None:
     x = sg.placeholder("x", (2,), "float64")
     taken = x[(np.array([0]),)]
     check([x], [taken, sg.grad(sg.sum(taken * 3.0), x)], [np.array([5.0, 6.0])], "single")
+
+
+def test_long_names_stand_in_brackets() -> None:
+    """An element that takes a line of its own."""
+    name = "a_name_that_takes_all_of_a_line_" * 3
+    x = sg.placeholder(name, (3, 2), "float64")
+    y = sg.permute_dims(x).named(name.upper())
+    function = check([x], [y], [np.arange(6.0).reshape(3, 2)], "long")
+    assert f"= (\n                {name}[j, i]\n            )" in function.source

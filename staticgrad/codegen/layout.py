@@ -22,12 +22,14 @@ def assignment(target: str, operator: str, value: str, depth: int) -> list[str]:
     line = f"{margin}{target} {operator} {value}"
     if len(line) <= WIDTH:
         return [line]
-    if all(len(split(value, operators)) == 1 for operators in OPERATORS) and value.endswith(")"):
+    found = [p for operators in OPERATORS if len(p := split(value, operators)) > 1]
+    if not found and value.endswith(")"):
         # one call
         first, *rest = broken(value, depth, reserved=len(line) - len(margin + value))
         return [f"{margin}{target} {operator} {first.lstrip()}", *rest]
     first = f"{margin}{target} {operator} ("
-    pieces = next(p for operators in OPERATORS if len(p := split(value, operators)) > 1)
+    # an element of an array, say, is in one piece
+    pieces = found[0] if found else [value]
     if len(pieces) == 2 and pieces[1].endswith(")"):
         opening = last_opening(pieces[1])
         head = f"{margin}{target} {operator} {pieces[0]} {pieces[1][: opening + 1]}"
