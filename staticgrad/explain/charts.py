@@ -11,10 +11,11 @@ from staticgrad.codegen.memory import eager_track
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.passes import known
 from staticgrad.codegen.plan import lifetimes
-from staticgrad.codegen.program import Buffer
+from staticgrad.codegen.program import Buffer, Program
 from staticgrad.explain.measure import Race
 from staticgrad.explain.panes import Links
 from staticgrad.graph.dims import concrete, product
+from staticgrad.graph.node import Node
 
 WIDTH, HEIGHT = 600, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 34
@@ -103,7 +104,7 @@ def memory_section(generated: Generated, sizes: Mapping[Any, int], links: Links,
         places.append((offset, place))
         offset += int(concrete(place.rounded, sizes))
     largest = max(offset, most, 1)
-    plan = _plan(places, spans, Scale(steps, largest), sizes, links)
+    plan = _plan(program, places, spans, Scale(steps, largest), sizes, links)
     curve = _tape(tape, Scale(max(1, len(tape)), largest))
     ratio = f"{most / offset:.1f} times the workspace: " if offset else ""
     return (
@@ -119,37 +120,42 @@ def memory_section(generated: Generated, sizes: Mapping[Any, int], links: Links,
 
 
 def _plan(
-    places: Sequence[tuple[int, Any]], spans: Mapping[Buffer, tuple[int, int]], scale: Scale,
-    sizes: Mapping[Any, int], links: Links,
+    program: Program, places: Sequence[tuple[int, Any]], spans: Mapping[Buffer, tuple[int, int]],
+    scale: Scale, sizes: Mapping[Any, int], links: Links,
 ) -> list[str]:  # fmt: skip
     parts = y_axis(scale, bytes_text)
+    #: what lies in an array: its own value, or those of the parts and views of it
+    inside: dict[Buffer, list[Node]] = {}
+    for buffer in program.buffers:
+        if buffer.node is not None and buffer.node in links.values:
+            inside.setdefault(buffer.memory, []).append(buffer.node)
     for offset, place in places:
         for buffer in place.buffers:
             amount = int(concrete(product(buffer.stored_shape), sizes)) * buffer.dtype.itemsize
             first, last = spans[buffer]
-            parts.append(_bar(buffer, (first, last + 1), (offset, offset + amount), scale, links))
+            times, span = (first, last + 1), (offset, offset + amount)
+            parts.append(_bar(buffer.name, inside.get(buffer, []), times, span, scale, links))
     parts.append(text(LEFT, HEIGHT - 10, "loops and calls, in order →"))
     parts.append(text(WIDTH - RIGHT, HEIGHT - 10, f"{scale.largest_x:.0f}", "end"))
     return parts
 
 
 def _bar(
-    buffer: Buffer, time: tuple[int, int], span: tuple[int, int], scale: Scale, links: Links
-) -> str:
+    name: str, nodes: Sequence[Node], time: tuple[int, int], span: tuple[int, int], scale: Scale,
+    links: Links,
+) -> str:  # fmt: skip
     """An array in its place from its first item to its last, with its name where that fits."""
     x, y = scale.x(time[0]), scale.y(span[1])
     width, height = scale.x(time[1]) - x, scale.y(span[0]) - y
-    node = buffer.node
-    known = node is not None and node in links.values
-    lane = links.values[node].lane if node is not None and known else 0
-    link = links.attribute(links.numbers([node])) if node is not None and known else ""
-    label = f"{buffer.name}: {bytes_text(span[1] - span[0])}, steps {time[0] + 1} to {time[1]}"
+    lane = links.values[nodes[0]].lane if nodes else 0
+    link = links.attribute(links.numbers(nodes))
+    label = f"{name}: {bytes_text(span[1] - span[0])}, steps {time[0] + 1} to {time[1]}"
     bar = (
         f'<rect class="s{lane}" x="{x:.1f}" y="{y:.2f}" width="{width:.1f}" height="{height:.2f}"'
         f"{link}><title>{html.escape(label)}</title></rect>"
     )
-    if height >= 12 and width >= 6.2 * len(buffer.name) + 8:
-        bar += text(x + width / 2, y + height / 2 + 4, buffer.name, "middle", "name")
+    if height >= 12 and width >= 6.2 * len(name) + 8:
+        bar += text(x + width / 2, y + height / 2 + 4, name, "middle", "name")
     return bar
 
 

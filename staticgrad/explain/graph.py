@@ -153,7 +153,9 @@ class Arrangement:
     def _update(self, owner: Node | None) -> tuple[str, ...]:
         if owner is None:
             return (SHARED,)
-        return (*self.homes.get(owner, ()), f"update {self.values[owner].name}")
+        home, name = self.homes.get(owner, ()), self.values[owner].name
+        # what the module around it says need not be said again
+        return (*home, f"update {name.rpartition(f'{home[-1]}_')[2] if home else name}")
 
     def _around(self, kernel: Kernel) -> tuple[str, ...]:
         """The module that all nodes of a kernel lie in, or the parameter that it updates."""

@@ -8,7 +8,7 @@ const VALUES = DATA.values.map(([name, lane, concept, target, type, op, at]) =>
 const Graph = (() => {
   const svg = document.getElementById("graph");
   const NS = "http://www.w3.org/2000/svg";
-  const GAP_X = 14, GAP_Y = 20, PAD = 9, TITLE = 20, LANE_GAP = 36, LANES = 3, MANY = 90;
+  const GAP_X = 14, GAP_Y = 20, PAD = 9, TITLE = 20, LANE_GAP = 28, LANES = 3, MANY = 90;
   const folds = new Map();
   const prepared = [];
   let shown = null, view = { x: 0, y: 0, scale: 1 }, size = { w: 1, h: 1 };
@@ -279,7 +279,7 @@ const Graph = (() => {
       done.add(key);
       const a = boxOf(from, laneA), b = boxOf(to, laneB);
       const bends = edge.bends.map(bend => found.bends.get(bend)).filter(Boolean);
-      const path = make("path", { d: edge.cross ? across(a, b) : along(a, b, bends), class: `e${laneB}${edge.faint ? " cross" : ""}` }, parent);
+      const path = make("path", { d: edge.cross ? across(a, b) : along(a, b, bends), class: `e${laneB}${edge.cross ? " cross" : edge.faint ? " faint" : ""}` }, parent);
       shown.edges.push({ path, from: a, to: b });
     }
   }
