@@ -158,6 +158,22 @@ def test_a_kink_close_by_is_not_taken_for_one() -> None:
     assert not report.kinks and report.worst < 1e-6
 
 
+def test_many_kinks_close_by() -> None:
+    # one within each power of ten of the point: whatever the step, some lie inside of it
+    places = np.concatenate([10.0 ** -np.arange(1, 12), -(10.0 ** -np.arange(1, 12)) / 3])
+
+    def bent(v: Any) -> Any:
+        return sg.sum(sg.relu(v - places)) + 5.0 * v
+
+    (report,) = sg.check_grad(bent, np.array(1e-13)).variables
+    assert report.checked == 1
+    for place in places:
+        one = np.array([place])
+        report = sg.check_grad(lambda v, p=one: 5.0 * v + sg.relu(v - p), np.array([0.0]))
+        # what is closer than the nearest look at both sides cannot be told from a kink at the point
+        assert len(report.variables[0].kinks) == (abs(place) < 1e-6)
+
+
 @pytest.mark.parametrize("function", [sg.log, sg.sqrt, lambda v: 1 / v, lambda v: v**1.5])
 def test_the_end_of_the_domain(function: Any) -> None:
     numbers = np.array([1e-6, 3e-4, 0.1, 5.0, 1e6])

@@ -319,7 +319,7 @@ def _compare(
             found.wrong.append(entry)
         elif 4 * item.error > max(tolerance, INACCURATE) * larger + noise:
             found.undecided.append(entry)
-        if larger and np.isfinite(difference):
+        if larger > noise and np.isfinite(difference):
             found.worst = max(found.worst, difference / larger)
 
 

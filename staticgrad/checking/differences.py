@@ -69,10 +69,11 @@ def derivative(
         left = [function(-step) for step in steps]
         if all(map(isfinite, (*left, *right))):
             value, error = _extrapolated(steps, left, right)
+            bend = _bend(steps, left, right, here)
+            suspicious = suspicious or (attempt == 0 and bend > 0)
+            error += bend
             if error < best.error:
                 best = Derivative(value, error)
-            if attempt == 0:
-                suspicious = _bends(steps, left, right, here)
             if best.error <= accuracy * abs(best.value):
                 break
         width /= SHRINKING
@@ -91,18 +92,20 @@ def _extrapolated(
     coarse, fine = (4 * second - first) / 3, (4 * third - second) / 3
     value = (16 * fine - coarse) / 15
     rounding = float_info.epsilon * max(map(abs, (*left, *right))) / steps[-1]
-    return value, abs(value - fine) + 2 * rounding
+    # the error of a lower order: that of the value itself is far too small if there is a kink near
+    return value, abs(fine - coarse) + 2 * rounding
 
 
-def _bends(
+def _bend(
     steps: tuple[float, ...], left: list[float], right: list[float], here: float
-) -> bool:
-    """Whether the slopes of both sides do not come together as fast as those of a smooth function."""
+) -> float:
+    """How far the slopes of both sides are apart, where they do not come together as fast as those of
+    a smooth function; else 0. A kink much closer than the steps leaves no other trace."""
     wide, _, narrow = (
         abs(r - 2 * here + l) / step for step, l, r in zip(steps, left, right, strict=True)
     )
     noise = 8 * float_info.epsilon * max(map(abs, (*left, *right, here))) / steps[-1]
-    return narrow > STAYS * wide and narrow > noise
+    return narrow if narrow > STAYS * wide and narrow > noise else 0.0
 
 
 def _with_sides(

@@ -138,6 +138,8 @@ def concrete(value: Any, sizes: Mapping[sympy.Symbol, int]) -> Any:
     """Replace named dimensions by their sizes in an attribute, inside tuples as well."""
     if isinstance(value, tuple):
         return tuple(concrete(item, sizes) for item in value)
+    if isinstance(value, sympy.Symbol) and value in sizes:
+        return int(sizes[value])
     if isinstance(value, sympy.Expr):
         result = value.subs(sizes)
         if not result.is_Integer:

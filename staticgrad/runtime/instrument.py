@@ -33,7 +33,7 @@ class Kernel:
         section: "forward", "backward", "update" or "check"; "start" for what comes before all.
         first, last: its lines in the module, from 1.
         formula: what it computes. names: of what it stores.
-        origin: the user's line, or None. nodes: of the rewritten graph.
+        origin: the user's line, or None.
         flops, bytes: of a call, in terms of the named dimensions.
     """
 
@@ -43,7 +43,6 @@ class Kernel:
     formula: str
     names: tuple[str, ...] = ()
     origin: Origin | None = None
-    nodes: tuple[Node, ...] = ()
     flops: Dim = 0
     bytes: Dim = 0
 
@@ -155,12 +154,11 @@ def described(
         amount for turn in range(count)
         for amount in touched_bytes([column[turn] for column in columns if turn < len(column)]).values()
     )  # fmt: skip
-    nodes = tuple(dict.fromkeys(node for _, span in group for node in span.nodes))
     stored = tuple(dict.fromkeys(names[m.node] for m in members if m.node in names))
     formula = formula_of(lines[first - 1 : last])
     origin = next((m.node.origin for m in members if m.node.origin is not None), None)
     return Kernel(
-        group[0][1].section, first, last, formula or ", ".join(stored), stored, origin, nodes,
+        group[0][1].section, first, last, formula or ", ".join(stored), stored, origin,
         total(map(work, members)), moved,
     )  # fmt: skip
 

@@ -21,8 +21,8 @@ from staticgrad.runtime.interpreter import execute
 Position = tuple[int, ...]
 #: stands in for NaN and inf: within the domain of all functions, and no function overflows there
 HARMLESS = 0.5
-#: results that are traced back; one is enough in most cases
-TRACED = 16
+#: results that are traced back, outputs first; one is enough in most cases
+TRACED = 4
 
 
 @dataclass(frozen=True)
