@@ -8,7 +8,6 @@ from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import name_scope
-from staticgrad.measure.compare import Comparison, compare
 from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
 from staticgrad.random import manual_seed
@@ -22,15 +21,18 @@ from staticgrad.version import __version__
 
 if _TYPE_CHECKING:
     from staticgrad.checking import GradientError, GradientReport, check_grad
+    from staticgrad.measure.compare import Comparison, compare
     from staticgrad.runtime.debug import DebugFunction, NonFiniteError
 
 #: what is loaded when it is asked for, since most programs never do
 _LATER = {
+    "Comparison": "measure.compare",
     "DebugFunction": "runtime.debug",
     "GradientError": "checking",
     "GradientReport": "checking",
     "NonFiniteError": "runtime.debug",
     "check_grad": "checking",
+    "compare": "measure.compare",
 }
 
 __all__ = [

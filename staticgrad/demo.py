@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import staticgrad as sg
+from staticgrad.measure.timing import in_turns, repeated
 
 BATCH_SIZE = 64
 LEARNING_RATE = 0.1
 HELD_OUT = 5
-TIMED_CALLS = 30
+ROUNDS = 15
 
 
 @dataclass
@@ -139,7 +140,7 @@ def compare(
     step: Callable[..., Any], model: Classifier, data: Digits, quiet: bool
 ) -> None:
     """Time the compiled step and the same graph executed op by op, on one batch, in turns."""
-    from tqdm import trange
+    from tqdm import tqdm
 
     nodes = [model.loss, *model.updates.values()]
     arrays = data.images[:BATCH_SIZE], data.labels[:BATCH_SIZE]
@@ -150,23 +151,15 @@ def compare(
         for parameter, value in zip(model.updates, new, strict=True):
             parameter.value = value
 
-    compiled_times, eager_times = [], []
-    for _ in trange(TIMED_CALLS, desc="timing", disable=quiet, leave=False, file=sys.stderr):
-        compiled_times += timed(lambda: step(*arrays), 10)
-        eager_times += timed(op_by_op, 1)
-    compiled, eager = statistics.median(compiled_times), statistics.median(eager_times)
+    calls = {"compiled": lambda: step(*arrays), "eager": op_by_op}
+    with tqdm(total=ROUNDS, desc="timing", disable=quiet, leave=False, file=sys.stderr) as bar:
+        timings = in_turns(
+            {name: partial(repeated, call) for name, call in calls.items()}, ROUNDS,
+            note=lambda done: bar.update(),
+        )  # fmt: skip
+    compiled, eager = timings["compiled"].median, timings["eager"].median
     print(
         f"One step on {BATCH_SIZE} images: {compiled * 1e6:.0f} us compiled, {eager * 1e6:.0f} us "
         f"op by op in NumPy: {eager / compiled:.0f} times as fast "
-        f"(medians of {len(compiled_times)} and {len(eager_times)} calls in turns)."
+        f"(medians of {ROUNDS} rounds in turns)."
     )
-
-
-def timed(call: Callable[[], Any], count: int) -> list[float]:
-    """Seconds of each of ``count`` calls."""
-    seconds = []
-    for _ in range(count):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return seconds

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import gc
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 #: what one of them gets in one round
 SECONDS_PER_TURN = 0.02
@@ -32,9 +33,7 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Timing:
-        if len(seconds) == 1:
-            return cls(seconds[0], seconds[0], seconds[0])
-        low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
+        low, middle, high = np.percentile(seconds, (25, 50, 75)).tolist()
         return cls(middle, low, high)
 
 
