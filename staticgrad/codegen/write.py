@@ -186,7 +186,7 @@ class Writer:
             target = self._told_of(member)
             updated = target.kind == "parameter"
             # what it computes for itself has a name there only if something told says what it is
-            unsaid = getattr(member, "inlined", set()) - self.explained
+            unsaid: set[Node] = getattr(member, "inlined", set()) - self.explained
             text = self.formula(member.node, not updated, folded | unsaid)
             if text == target.name:
                 continue
