@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_graphs import random_graph
 
 import staticgrad as sg
 from staticgrad import optim
@@ -219,6 +220,22 @@ def test_an_unknown_stage_is_an_error(monkeypatch: Any) -> None:
 def test_showing_a_stage_changes_nothing(monkeypatch: Any, generated: Any) -> None:
     monkeypatch.setenv("STATICGRAD_SHOW", "all")
     assert generate(declared(), "step").source == generated.source
+
+
+@pytest.mark.parametrize("seed", [8, 21])
+def test_stages_of_random_graphs(seed: int) -> None:
+    made = random_graph(seed)
+    leaves = [*made.inputs, *made.parameters]
+    gradients = sg.grad(made.loss, leaves, unused="zeros")
+    generated = generate(Graph(tuple(made.inputs), (made.loss, *gradients)), "f")
+    passes = reports(generated)
+    counts = {report.name: report for report in passes.at(**dict.fromkeys(passes.dimensions, 5))}
+    first, last = counts["schedule"], counts["emit"]
+    assert last.bytes <= first.bytes and last.kernels <= first.kernels
+    assert last.workspace <= first.workspace + 64 * len(generated.program.places)
+    for stage in stages(generated):
+        lines = len(stage.text.splitlines())
+        assert lines and all(1 <= span.first <= span.last <= lines for span in stage.spans)
 
 
 # ---- what must hold --------------------------------------------------------------------------------
