@@ -36,7 +36,7 @@ from staticgrad.version import __version__
 
 LEAD = (
     "Each card follows one gradient from the rule of the operation that uses it to the formula that is "
-    "computed, and holds it against a central difference of the loss. Names in colour select."
+    "computed, and holds it against finite differences of the loss. Names in colour select."
 )
 
 
