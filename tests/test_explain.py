@@ -416,3 +416,19 @@ def test_edges_of_one_lane_go_down(boxes: list[Box]) -> None:
     for first, last, *bends in layout.edges:
         way = [layer[item] for item in (first, *bends, last)]
         assert way == sorted(set(way)) and way == list(range(way[0], way[-1] + 1))
+
+
+def test_a_call_computes_its_own_values() -> None:
+    model = demo.declare(0)
+    step = sg.compile(model.inputs, model.loss, updates=model.updates, name="digits_step")
+    lines = step.source.splitlines()
+    _, *values = step.generated.history.lowered.roots
+    names = {v: p.name for (p, _), v in zip(step.graph.updates, values, strict=True)}
+    calls = [
+        (lines[span.first - 1], {names[node] for node in span.nodes if node in names})
+        for span in step.generated.spans
+        if span.kind == "line" and lines[span.first - 1].lstrip().startswith("update(")
+    ]
+    assert len(calls) == len(names) == 6
+    for line, updated in calls:
+        assert len(updated) == 1 and updated.pop() in line

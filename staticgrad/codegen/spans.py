@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from staticgrad.codegen.program import Invocation, Program, Rolled, Statement, statements
@@ -13,15 +13,17 @@ from staticgrad.graph.node import Node
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """Lines (from 0, within one function) and the statements and calls that they hold."""
+    """Lines (from 0, within one function) and the statements and calls that they hold; ``shared``
+    where the function is called in several places, for the statements of all."""
 
     first: int
     last: int
     members: tuple[Any, ...]
     kind: str
+    shared: bool = False
 
     def moved(self, lines: int) -> Mark:
-        return Mark(self.first + lines, self.last + lines, self.members, self.kind)
+        return replace(self, first=self.first + lines, last=self.last + lines)
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ def resolved(program: Program, marks: Iterable[Mark]) -> Iterator[Span]:
     """The spans of marks. A function that is called several times, and a loop over layers, compute
     the nodes of all their calls and turns."""
     buffers = program.readers
-    kin = _kin(program.items)
+    called, repeated = _kin(program.items)
     for mark in marks:
         nodes: dict[Node, None] = {}
         inlined: dict[Node, None] = {}
-        members = [other for member in mark.members for other in kin.get(id(member), [member])]
+        members = [other for m in mark.members for other in repeated.get(id(m), [m])]
+        if mark.shared:
+            members = [other for member in members for other in called.get(id(member), [member])]
         for member in members:
             nodes[member.node] = None
             if isinstance(member, Statement) and mark.kind != "comment":
@@ -62,8 +66,8 @@ def resolved(program: Program, marks: Iterable[Mark]) -> Iterator[Span]:
         )
 
 
-def _kin(items: list[Any]) -> dict[int, list[Any]]:
-    """For each statement that stands for others, in a function or a loop over layers, all of them."""
+def _kin(items: list[Any]) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
+    """For each statement that stands for others, in a function and in a loop over layers, all of them."""
     calls: dict[int, list[list[Any]]] = {}
     turns: list[list[list[Any]]] = []
 
@@ -81,10 +85,14 @@ def _kin(items: list[Any]) -> dict[int, list[Any]]:
                 visit(item.items)
 
     visit(items)
+    return _columns(calls.values()), _columns(turns)
+
+
+def _columns(groups: Iterable[list[list[Any]]]) -> dict[int, list[Any]]:
+    """For the first of statements that take each other's place, all of them."""
     found: dict[int, list[Any]] = {}
-    for occurrences in [*turns, *calls.values()]:
+    for occurrences in groups:
         for column in zip(*occurrences, strict=True):
-            same = list(dict.fromkeys(column))
-            for member in column[:1]:
-                found[id(member)] = list(dict.fromkeys([*found.get(id(member), []), *same]))
+            known = found.get(id(column[0]), [])
+            found[id(column[0])] = list(dict.fromkeys([*known, *column]))
     return found

@@ -69,7 +69,8 @@ class Writer:
         while first < len(self.lines) and not self.lines[first]:
             first += 1
         if first < len(self.lines):
-            self.marks.append(Mark(first, len(self.lines) - 1, tuple(members), kind))
+            last = len(self.lines) - 1
+            self.marks.append(Mark(first, last, tuple(members), kind, self.is_routine))
 
     def _statement(self, statement: Statement) -> None:
         first = len(self.lines)
