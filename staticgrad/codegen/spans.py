@@ -67,7 +67,7 @@ def resolved(program: Program, marks: Iterable[Mark]) -> Iterator[Span]:
 
 
 def _kin(items: list[Any]) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
-    """For each statement that stands for others, in a function and in a loop over layers, all of them."""
+    """For statements that stand for others, all of them: in functions, and in loops over layers."""
     calls: dict[int, list[list[Any]]] = {}
     turns: list[list[list[Any]]] = []
 
