@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -240,6 +241,22 @@ def test_training_is_the_same_to_rounding(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(*[losses for losses, _ in runs], rtol=1e-4)
     for ours, theirs in zip(runs[0][1], runs[1][1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_all_ops_and_their_pullbacks_are_the_same_after_rewriting(dtype: str) -> None:
+    for case in cases():
+        if case.dtype != dtype:
+            continue
+        inputs, arrays = case.placeholders(), case.arrays()
+        outputs = [case.sample.call(*inputs)]
+        if case.sample.differentiable:
+            outputs += sg.grad(sg.sum(outputs[0] * 1.0), inputs, unused="zeros")
+        found = sg.compile(inputs, outputs, debug=True)(*arrays)
+        expected = sg.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
+        precise = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-6}
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, err_msg=str(case), **precise)
 
 
 def test_an_error_in_fit_names_the_samples() -> None:

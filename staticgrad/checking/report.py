@@ -67,7 +67,7 @@ class VariableReport:
     wrong: list[Disagreement] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class GradientReport:
     """The result of ``check_grad``; true if no gradient was contradicted.
 
@@ -90,7 +90,7 @@ class GradientReport:
     def __bool__(self) -> bool:
         return not self.wrong
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         what = "second derivative" if self.order == 2 else "gradient"
         wrong = self.wrong
         lines = [f"{self.function}: the {what} agrees with finite differences"]

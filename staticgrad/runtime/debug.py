@@ -52,7 +52,7 @@ class DebugFunction(GraphFunction):
       of the model, as scores that are masked with -inf.
     - "nan": NaN in an output or a new value.
     - "all": the first node that makes NaN or inf, and the first input or parameter that holds any,
-      whatever becomes of it.
+      whatever becomes of it. Pullbacks that mask their own singular points are among what it finds.
 
     What is not about running (``source``, ``path``, ``export``, ...) is the compiled function's, which
     is ``compiled``, made when it is asked for.

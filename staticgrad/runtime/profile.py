@@ -64,7 +64,7 @@ class ProfileRow:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """The time of each kernel of a compiled function; a table when it is printed.
 
@@ -112,7 +112,7 @@ class Profile:
             f"{duration(sum(row.seconds for row in self.rows))}"
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
