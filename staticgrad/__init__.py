@@ -1,4 +1,15 @@
-"""staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step."""
+"""staticgrad: declare a graph once, derive its gradient symbolically, call one compiled step.
+
+- Declare: ``placeholder``, ``parameter``, the functions of the array API, ``nn``, ``optim``.
+- Derive: ``grad``, ``value_and_grad``; a gradient is a node like any other.
+- Compile: ``compile``, ``train_step``.
+- Read: ``print`` of a node or of ``step.source``, ``show``, ``step.passes``, ``step.explain``.
+- Compare: ``compare``, with ``eager`` and with PyTorch; ``step.profile``.
+- Debug: ``compile(..., debug=True)``, ``check_grad``, ``evaluate``.
+- Export: ``step.export``.
+
+The ``staticgrad`` command does the same for a function that declares a model.
+"""
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 

@@ -260,11 +260,10 @@ def _measure(
     for name, make in ((EAGER, _eager), (TORCH, _torch)):
         try:
             action, count, values = make(model, arrays)
+            difference = _difference(expected, _results(model, action, restore, values))
         except _Missing as missing:
             found.missing[name] = str(missing)
             continue
-        try:
-            difference = _difference(expected, _results(model, action, restore, values))
         except Exception as error:  # whatever a user's pullback, or PyTorch, may raise
             found.missing[name] = f"failed: {type(error).__name__}: {error}"
             continue

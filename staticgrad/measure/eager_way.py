@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import Node
 from staticgrad.graph.traverse import topological
 from staticgrad.measure.model import Model
-from staticgrad.measure.replay import Replay, Translation
+from staticgrad.measure.replay import Pullback, Replay, Translation
 from staticgrad.nn.utils.clip_grad import clip_grad_norm_, clip_grad_value_
+from staticgrad.ops.custom import CUSTOM
 from staticgrad.ops.random_numbers import draw_numbers
 
 
@@ -28,12 +29,11 @@ def eager_step(model: Model, arrays: Sequence[np.ndarray]) -> Callable[[], list[
     order = topological(roots)
     sizes = sizes_from(model.inputs, [array.shape for array in arrays])
     draws = draw_numbers(order)
-    constants = {node: Tensor(node.attrs["value"], node.type) for node in order if node.op is CONSTANT}
-    for node in order:
-        if node.op is SIZE:
-            constants[node] = Tensor(np.asarray(concrete(node.attrs["dim"], sizes), np.int64))
+    around = set(order)
 
     def translate(node: Node) -> Translation:
+        if node.op is CUSTOM:
+            return custom(node)
         attrs = {key: concrete(value, sizes) for key, value in node.attrs.items()}
         if node in draws:
             attrs["draw"] = draws[node]
@@ -45,6 +45,24 @@ def eager_step(model: Model, arrays: Sequence[np.ndarray]) -> Callable[[], list[
 
         return apply, node.inputs
 
+    def custom(node: Node) -> Translation:
+        pulled = Pullback(node, around)
+        leaves = [pulled.adjoint, *pulled.captured]
+        back = Replay(pulled.roots, leaves, constants_of(pulled.roots, sizes), translate)
+        count, name = len(node.inputs), node.attrs["name"]
+
+        def apply(*inputs: Tensor) -> Any:
+            captured = inputs[count:]
+
+            def pullback(adjoint: Tensor) -> list[Any]:
+                return pulled.spread(back([adjoint, *captured]))
+
+            attrs = {"pullback": pullback, "name": name}
+            return FUNCTIONS["run_op"](CUSTOM, inputs[:count], attrs)
+
+        return apply, [*node.inputs, *pulled.sources]
+
+    constants = constants_of(roots, sizes)
     parameters = [node for node in order if isinstance(node, Parameter)]
     by_inputs = [node for node in model.wrt if not isinstance(node, Parameter)]
     inputs = [Tensor(array) for array in arrays]
@@ -96,3 +114,14 @@ def eager_step(model: Model, arrays: Sequence[np.ndarray]) -> Callable[[], list[
     if model.loss is None:
         return function
     return training if model.optimizer is not None else gradient
+
+
+def constants_of(roots: Sequence[Node], sizes: Mapping[Any, int]) -> dict[Node, Tensor]:
+    """The constants that nodes depend on, and the sizes of dimensions, as tensors."""
+    found = {}
+    for node in topological(roots):
+        if node.op is CONSTANT:
+            found[node] = Tensor(node.attrs["value"], node.type)
+        elif node.op is SIZE:
+            found[node] = Tensor(np.asarray(concrete(node.attrs["dim"], sizes), np.int64))
+    return found

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.node import Node
+from staticgrad.ops.custom import CUSTOM
 
 #: a function for a node, and the nodes whose values it takes
 Translation = tuple[Callable[..., Any], Sequence[Node]]
@@ -78,3 +80,46 @@ class Replay:
             for place in free:
                 values[place] = None
         return [values[root] for root in self._roots]
+
+
+class Pullback:
+    """The pullback of a ``custom_gradient`` node as a graph of its own.
+
+    The user's function is called once, with a placeholder for the adjoint; what it takes from the
+    graph around it is given to it at each call.
+
+    Attributes:
+        adjoint: the placeholder. captured: the nodes of the graph around that the pullback uses.
+        adjoints: of the node's arguments, None where nothing flows back.
+    """
+
+    def __init__(self, node: Node, around: set[Node]) -> None:
+        self.adjoint = Node(PLACEHOLDER, (), {}, node.type, "adjoint")
+        self.adjoints = list(node.op.pullback(node, self.adjoint))[1:]
+        self.captured: list[Node] = []
+        seen: set[Node] = {self.adjoint}
+        stack = [item for item in self.adjoints if item is not None]
+        while stack:
+            item = stack.pop()
+            if item in seen:
+                continue
+            seen.add(item)
+            if item in around:
+                self.captured.append(item)
+            else:
+                stack += item.inputs
+
+    @property
+    def roots(self) -> list[Node]:
+        return [item for item in self.adjoints if item is not None]
+
+    @property
+    def sources(self) -> list[Node]:
+        """The nodes whose values are those of ``captured``: a result that was saved is what the user's
+        function has computed, before it got its derivative."""
+        return [item.inputs[0] if item.op is CUSTOM else item for item in self.captured]
+
+    def spread(self, values: Sequence[Any]) -> list[Any]:
+        """An entry for each argument, of values of ``roots``."""
+        given = iter(values)
+        return [None if item is None else next(given) for item in self.adjoints]

@@ -7,17 +7,19 @@ An op without a counterpart is taken apart into ops that have one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from staticgrad.graph.dims import concrete
-from staticgrad.graph.leaves import CONSTANT
+from staticgrad.graph.leaves import CONSTANT, SIZE
 from staticgrad.graph.node import Node
-from staticgrad.measure.replay import Translation
+from staticgrad.graph.traverse import topological
+from staticgrad.measure.replay import Pullback, Replay, Translation
 from staticgrad.ops.composite import Composite
+from staticgrad.ops.custom import CUSTOM
 from staticgrad.ops.elementwise import Elementwise
 
 #: ops and functions that have the same arguments, where their names differ or are listed as they are
@@ -44,10 +46,22 @@ class Untranslatable(Exception):
 
 
 class Translator:
-    """Finds for a node what computes it in PyTorch; ``sizes`` are those of named dimensions."""
+    """Finds for a node of a graph what computes it in PyTorch; ``sizes`` are those of named
+    dimensions, ``around`` are the nodes of the graph."""
 
-    def __init__(self, sizes: Any) -> None:
+    def __init__(self, sizes: Mapping[Any, int], around: set[Node]) -> None:
         self.sizes = sizes
+        self.around = around
+
+    def constants(self, roots: Sequence[Node]) -> dict[Node, Any]:
+        """The constants that nodes depend on, and the sizes of dimensions, as tensors."""
+        found = {}
+        for node in topological(roots):
+            if node.op is CONSTANT:
+                found[node] = torch.tensor(node.attrs["value"])
+            elif node.op is SIZE:
+                found[node] = torch.tensor(concrete(node.attrs["dim"], self.sizes))
+        return found
 
     def __call__(self, node: Node) -> Translation:
         return self._pattern(node) or self._single(node)
@@ -123,8 +137,30 @@ class Translator:
 
     # ---- one node ----------------------------------------------------------------------------------
 
+    def _custom(self, node: Node) -> Translation:
+        """The user's pullback as that of a function of PyTorch's."""
+        pulled = Pullback(node, self.around)
+        leaves = [pulled.adjoint, *pulled.captured]
+        back = Replay(pulled.roots, leaves, self.constants(pulled.roots), self)
+        extra = len(pulled.captured)
+
+        class Custom(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, result: Any, *rest: Any) -> Any:
+                ctx.save_for_backward(*rest[len(rest) - extra :])
+                return result.clone()
+
+            @staticmethod
+            def backward(ctx: Any, adjoint: Any) -> Any:
+                adjoints = pulled.spread(back([adjoint, *ctx.saved_tensors]))
+                return None, *adjoints, *(None,) * extra
+
+        return Custom.apply, [*node.inputs, *pulled.sources]
+
     def _single(self, node: Node) -> Translation:
         op, name = node.op, node.op.name
+        if op is CUSTOM:
+            return self._custom(node)
         if isinstance(op, Elementwise) and name in ELEMENTWISE:
             sources = [_stripped(source) for source in node.inputs]
             if all(source is not node.inputs[k] for k, source in enumerate(sources)):
@@ -135,9 +171,11 @@ class Translator:
         function = made(node, self.attributes(node)) if made else None
         if function is not None:
             return function, node.inputs
+        if name == "uniform":
+            raise Untranslatable("draws other random numbers (dropout): nothing to compare with")
         if isinstance(op, (Composite, Elementwise)):
             return (lambda x: x), [op.expand(node)]
-        raise Untranslatable(f"PyTorch has no counterpart of {name}")
+        raise Untranslatable(f"has no counterpart of {name}")
 
 
 def _stripped(node: Node) -> Node:

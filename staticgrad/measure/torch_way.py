@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from staticgrad.graph.dims import concrete
-from staticgrad.graph.leaves import CONSTANT, SIZE, Parameter, sizes_from
+from staticgrad.graph.leaves import Parameter, sizes_from
 from staticgrad.graph.traverse import topological
 from staticgrad.measure.model import Model
 from staticgrad.measure.replay import Replay
@@ -32,14 +31,11 @@ class TorchStep:
         roots = [*program.outputs, *program.stored.values()]
         order = topological(roots)
         sizes = sizes_from(model.inputs, [array.shape for array in arrays])
-        constants = {n: torch.tensor(n.attrs["value"]) for n in order if n.op is CONSTANT}
-        for node in order:
-            if node.op is SIZE:
-                constants[node] = torch.tensor(concrete(node.attrs["dim"], sizes))
+        translator = Translator(sizes, set(order))
         parameters = [node for node in order if isinstance(node, Parameter)]
         leaves = [*model.inputs, *parameters]
         with torch.no_grad():
-            self._replay = Replay(roots, leaves, constants, Translator(sizes))
+            self._replay = Replay(roots, leaves, translator.constants(roots), translator)
         self._count = len(program.outputs)
         self.tensors = {p: torch.tensor(p.value) for p in parameters}
         given = [torch.tensor(array) for array in arrays]
@@ -61,7 +57,7 @@ class TorchStep:
         ours = self.model.optimizer
         kind = getattr(torch.optim, type(ours).__name__, None)
         if kind is None or ours is None:
-            raise Untranslatable(f"PyTorch has no optimizer {type(ours).__name__}")
+            raise Untranslatable(f"has no optimizer {type(ours).__name__}")
         trained = set(self.model.wrt)
         groups = []
         for group in ours.param_groups:
