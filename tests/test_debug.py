@@ -100,6 +100,10 @@ def test_what_was_given(bad: float) -> None:
     text = str(failure(product, placed(bad, 1, 2)))
     kind = "nan" if np.isnan(bad) else "inf"
     assert f"product: input x holds {kind}\n  x[1, 2] = {bad}  (1 of 12" in text
+    array = placed(bad, 1, 2)
+    array[2:] = bad
+    text = str(failure(product, array))
+    assert "\n    not finite either: x[2, 0], x[2, 1], x[2, 2], x[3, 0] and 2 more\n" in text
     weight.value[2, 1] = bad
     assert f"parameter W holds {kind}\n  W[2, 1] = {bad}" in str(failure(product, matrix()))
 

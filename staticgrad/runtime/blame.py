@@ -22,6 +22,8 @@ from staticgrad.show.trees import expression_of, symbol_of
 
 #: results and intermediate values that are named on the way from a cause to a result
 LONGEST_PATH = 6
+#: elements of a leaf that are listed beside the first
+LISTED = 4
 #: a formula of several operations is written out up to so many characters
 LONGEST_FORMULA = 60
 
@@ -74,6 +76,8 @@ class Reporter:
             head = f"{self.function}: {self._leaf(node)} holds {kind}"
         lines = [head, f"  {at(name, position)} = {value}{count(wrong)}"]
         lines += self._numbers(node, operands)
+        if not node.inputs:
+            lines += also(name, position, wrong)
         lines += self._whereabouts(node)
         if cause.infinity is not None:
             lines += self._infinity(cause.infinity, trace)
@@ -232,6 +236,16 @@ def at(name: str, position: Sequence[Any]) -> str:
         return name
     items = ", ".join(":" if isinstance(item, slice) else str(item) for item in position)
     return f"{name}[{items}]"
+
+
+def also(name: str, position: Sequence[int], wrong: np.ndarray) -> list[str]:
+    """Further elements of a leaf that are not finite, as far as a line can tell."""
+    others = [tuple(place) for place in np.argwhere(wrong).tolist() if tuple(place) != position]
+    if not others:
+        return []
+    text = ", ".join(at(name, place) for place in others[:LISTED])
+    more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
+    return [f"    not finite either: {text}{more}"]
 
 
 def count(wrong: np.ndarray) -> str:
