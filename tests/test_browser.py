@@ -152,6 +152,41 @@ def test_page_is_whole(browser: Any, pages: dict[str, Path], name: str, theme: s
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+#: the contrast of each text with what lies behind it (WCAG 2), where it is below a limit
+CONTRAST = """
+const luminance = rgb => {
+  const [r, g, b] = rgb.map(v => v / 255).map(
+    v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  return .2126 * r + .7152 * g + .0722 * b;
+};
+const colour = text => [...text.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3]));
+const behind = element => {
+  const layers = [];
+  for (let e = element; e; e = e.parentElement)
+    layers.push(colour(getComputedStyle(e).backgroundColor));
+  return layers.reverse().reduce((base, layer) => over(layer, base), [255, 255, 255]);
+};
+const low = [];
+for (const element of document.querySelectorAll("body *")) {
+  if (element.closest("svg, template") || !element.offsetParent) continue;
+  if (![...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+  const back = behind(element), front = over(colour(getComputedStyle(element).color), back);
+  const [a, b] = [luminance(front), luminance(back)].sort((x, y) => y - x);
+  if ((a + .05) / (b + .05) < arguments[0]) low.push(element.outerHTML.slice(0, 80));
+}
+return low;
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_can_be_read(browser: Any, pages: dict[str, Path], theme: str) -> None:
+    open_page(browser, pages["digits"])
+    browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    browser.execute_script("select([arguments[0]])", value(browser, "d_W2"))
+    assert browser.execute_script(CONTRAST, 4.4) == []
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_nodes_do_not_overlap(browser: Any, pages: dict[str, Path], name: str) -> None:
     open_page(browser, pages[name])

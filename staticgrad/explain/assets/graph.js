@@ -152,7 +152,7 @@ const Graph = (() => {
         settle(layer, wish, degree);
       }
     const all = lane.layers.flat();
-    const least = Math.min(0, ...all.map(i => i.x)), start = all.length ? Math.min(...all.map(i => i.x)) : least;
+    const start = all.length ? Math.min(...all.map(i => i.x)) : 0;
     for (const item of all) item.x -= start;
     lane.width = Math.max(0, ...all.map(i => i.x + i.w));
   }
@@ -330,7 +330,8 @@ const Graph = (() => {
     const { width, height } = svg.getBoundingClientRect();
     if (!width) return;
     const scale = Math.min((width - 58) / size.w, (height - 24) / size.h, 1.25);
-    view.scale = Math.max(scale, Math.min(.8, (width - 58) / size.w), .12);
+    // the whole of it where that can be read, else its beginning
+    view.scale = scale > .66 ? scale : Math.max(scale, Math.min(.8, (width - 58) / size.w), .12);
     view.x = Math.max(12, (width - 34 - size.w * view.scale) / 2);
     view.y = Math.max(12, (height - size.h * view.scale) / 2);
     apply();

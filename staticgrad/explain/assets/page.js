@@ -108,11 +108,12 @@ function select(values) {
   if (hit) Graph.reveal(hit.box);
 }
 
-/* The chosen lines first, else those of its kin. */
+/* The chosen lines first, those that name the value before others; else those of its kin. */
 function bringIntoView(pane, strength) {
   const body = $(".body", pane), hits = $$(".hit", body);
   if (!hits.length) return;
-  const wanted = hits.find(element => element.linked.own.some(value => pinned.includes(value)) && !element.closest(".routine")) ?? hits[0];
+  const chosen = hits.filter(element => element.linked.own.some(value => pinned.includes(value)));
+  const wanted = chosen.find(element => $(".named", element)) ?? chosen[0] ?? hits[0];
   const top = wanted.getBoundingClientRect().top - body.getBoundingClientRect().top;
   const seen = hits.some(element => {
     const at = element.getBoundingClientRect().top - body.getBoundingClientRect().top;
