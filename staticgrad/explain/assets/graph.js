@@ -331,7 +331,7 @@ const Graph = (() => {
     if (!width) return;
     const scale = Math.min((width - 58) / size.w, (height - 24) / size.h, 1.25);
     // the whole of it where that can be read, else its beginning
-    view.scale = scale > .66 ? scale : Math.max(scale, Math.min(.8, (width - 58) / size.w), .12);
+    view.scale = scale > .6 ? scale : Math.max(scale, Math.min(.8, (width - 58) / size.w), .12);
     view.x = Math.max(12, (width - 34 - size.w * view.scale) / 2);
     view.y = Math.max(12, (height - size.h * view.scale) / 2);
     apply();
