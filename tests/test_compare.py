@@ -38,13 +38,20 @@ def regression() -> Declared:
 
 
 def classifier() -> Declared:
-    """Parts that PyTorch has functions of its own for, and state that is no parameter."""
+    """Parts that PyTorch has functions of its own for."""
     net = nn.Sequential(
         nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
         nn.Linear(8, 6), nn.LayerNorm(6), nn.GELU(), nn.Linear(6, 4),
     )  # fmt: skip
     x, y = sg.placeholder("x", (6, 1, 4, 4)), sg.placeholder("y", (6,), "int64")
     return [x, y], sg.cross_entropy(net(x), y), optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+
+def normalised() -> Declared:
+    """Running statistics, which a step stores besides."""
+    net = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3))
+    x = sg.placeholder("x", (4, 5))
+    return [x], sg.mean(net(x) ** 4), optim.SGD(net.parameters(), lr=0.1)
 
 
 def dropped() -> Declared:
@@ -57,7 +64,7 @@ def dropped() -> Declared:
 # ---- the same numbers -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("declare", [classifier, dropped])
+@pytest.mark.parametrize("declare", [normalised, dropped])
 def test_the_eager_way_does_what_the_step_does(declare: Any) -> None:
     found = compare(*declare(), rounds=1)
     assert found.ways[EAGER].difference < 1e-5 and not found.notes
@@ -205,6 +212,7 @@ def test_compile_time_is_that_of_an_empty_cache() -> None:
             lambda: compare(sg.train_step(*regression(), accumulation_steps=2)),
             "at every 2th \\(accumulation_steps\\)",
         ),
+        (lambda: compare(sg.train_step(*regression(), debug=True)), "made with debug=True"),
     ],
 )
 def test_bad_arguments(call: Any, message: str) -> None:
@@ -277,7 +285,7 @@ def test_operations_and_memory_agree_with_the_benchmark() -> None:
     """The same model measured by both: here from its graph, there from code for tensors."""
     from bench import libraries, workloads
 
-    workload = workloads.named("digits")
+    workload = workloads.named("simple_net")
     parameters, inputs, (loss,), _ = libraries.declared(workload)
     found = compare(
         inputs, loss, libraries.optimizer(workload, parameters, optim), rounds=1,
@@ -285,7 +293,7 @@ def test_operations_and_memory_agree_with_the_benchmark() -> None:
     )  # fmt: skip
     for library, name in (("staticgrad", STATIC), ("staticgrad eager", EAGER)):
         bench = Bench(library)
-        bench.build("digits")
+        bench.build("simple_net")
         measured = bench.allocated()
         assert measured is not None
         assert found.ways[name].allocated.total == pytest.approx(measured.total, rel=0.1, abs=500)
@@ -293,7 +301,7 @@ def test_operations_and_memory_agree_with_the_benchmark() -> None:
         if name == EAGER:
             # code for tensors does without some of the graph's explicit broadcasts
             count = allocations.count_ops(bench.action)
-            assert found.ways[name].ops == pytest.approx(count, rel=0.05)
+            assert found.ways[name].ops == pytest.approx(count, rel=0.15)
 
 
 # ---- PyTorch --------------------------------------------------------------------------------------

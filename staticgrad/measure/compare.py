@@ -23,6 +23,7 @@ from staticgrad.measure.text import duration, number, size
 from staticgrad.measure.timing import Timing, break_even, in_turns, repeated
 from staticgrad.ops import public as ops
 from staticgrad.runtime import cache
+from staticgrad.runtime.debug import DebugFunction
 from staticgrad.runtime.function import compile, compiled
 from staticgrad.training.step import TrainStep
 
@@ -196,6 +197,8 @@ def _check(model: Model, sizes: Mapping[str, int]) -> None:
             f"compare takes steps that update parameters at each call; this one does so at every "
             f"{step.accumulation_steps}th (accumulation_steps)"
         )
+    if isinstance(step, TrainStep) and isinstance(step.function, DebugFunction):
+        raise ValueError("compare takes compiled steps; this one was made with debug=True")
 
 
 def _compile(model: Model) -> float:
