@@ -343,6 +343,14 @@ def test_a_wrong_gradient_is_told(tmp_path: Path) -> None:
     assert len(page.of_class("fail")) == 1 and len(page.of_class("pass")) == 1
 
 
+def test_kinks_are_told(tmp_path: Path) -> None:
+    x = sg.placeholder("x", (4, 3), "float64")
+    W = sg.parameter(np.zeros((3, 2)), name="W")
+    step = sg.compile(x, sg.grad(sg.relu(x @ W).sum(), W), name="f")
+    text, page, _ = read(step.explain(tmp_path / "page.html"))
+    assert not page.of_class("fail") and not page.of_class("pass") and "at a kink" in text
+
+
 def test_break_even() -> None:
     assert Race(static=1e-4, eager=1e-3, start=0.9, from_cache=False).break_even == pytest.approx(
         1000
