@@ -16,6 +16,7 @@ from staticgrad.codegen.program import (
     Call,
     Invocation,
     Loop,
+    Peeled,
     Program,
     Rolled,
     RoutineCall,
@@ -69,13 +70,9 @@ def journey(generated: Generated, passes: Passes) -> list[Stage]:
         Stage("simplified", "rewritten by rules: stable forms, nothing twice, matrix products",
               order, late, renewed, lowered),
     ]  # fmt: skip
+    fused = program_after(generated, FUSED)
     for name, text, program, report in (
-        (
-            "fused",
-            "loops that share data run as one",
-            program_after(generated, FUSED),
-            passes[FUSED],
-        ),
+        ("fused", "loops that share data run as one", fused, passes[FUSED]),
         ("planned", "a place in memory for what is stored", generated.program, passes[-1]),
     ):
         kernels = list(kernels_of(program.items))
@@ -133,6 +130,8 @@ def _title(item: Any) -> str:
         return item.routine.name
     if isinstance(item, Blocked):
         return f"blocks of {item.size} rows"
+    if isinstance(item, Peeled):
+        return f"{_title(item.loop)}, ends apart"
     if isinstance(item, Shared):
         return f"loop over {format_dim(item.loop.extent)}, in {item.parts} parts"
     if isinstance(item, Loop):
