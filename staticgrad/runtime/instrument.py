@@ -53,7 +53,8 @@ class Kernel:
 
 def instrumented(generated: Generated) -> tuple[str, list[Kernel]]:
     """The module with one argument more, in which each kernel adds up the time it takes, and the
-    kernels in the order of these counts; the last place of the argument is the time of the call."""
+    kernels in the order of these counts; after them come the time that a clock takes, and when the
+    call began."""
     tree = ast.parse(generated.source)
     (entry,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == generated.name)
     lines = generated.source.splitlines()
@@ -79,7 +80,9 @@ def instrumented(generated: Generated) -> tuple[str, list[Kernel]]:
     text: list[str] = []
     for number, line in enumerate(lines, 1):
         if number == body:
+            # two readings with nothing in between: what a clock takes
             text.append(f"    {BEFORE} = started({LAPS})")
+            text.append(f"    {BEFORE} = lap({LAPS}, {len(kernels)}, {BEFORE})")
         text.append(line)
         if number in inserted:
             text.append(inserted[number])

@@ -72,12 +72,14 @@ class Profile:
         name: of the function. rows: in the order of the source.
         seconds: of a call of the unmodified function.
         clocked_seconds: of a call with clocks in between, which the rows are parts of.
+        clock_seconds: what one clock takes; a row has one for each turn of a loop around it.
     """
 
     name: str
     rows: tuple[ProfileRow, ...]
     seconds: float
     clocked_seconds: float
+    clock_seconds: float
 
     def sorted(self, by: Order = "time") -> list[ProfileRow]:
         """The rows, the longest first, or in the order of the ``source``."""
@@ -108,8 +110,8 @@ class Profile:
         more = self.clocked_seconds / self.seconds - 1
         return (
             f"{self.name}: {duration(self.seconds)} per call; {duration(self.clocked_seconds)} with "
-            f"clocks between the kernels ({more:+.0%}), of which the rows tell "
-            f"{duration(sum(row.seconds for row in self.rows))}"
+            f"clocks of {duration(self.clock_seconds)} between the kernels ({more:+.0%}), of which the "
+            f"rows tell {duration(sum(row.seconds for row in self.rows))}"
         )
 
     def __repr__(self) -> str:
@@ -163,7 +165,7 @@ def profile(function: CompiledFunction, arguments: Sequence[Any], repeat: int) -
         raise ValueError(f"repeat must be a positive integer, got {repeat!r}")
     arrays = function.prepare(function.with_scalars(tuple(arguments)))
     source, kernels = instrumented(function._generated)
-    laps = np.zeros(len(kernels) + 1, np.int64)
+    laps = np.zeros(len(kernels) + 2, np.int64)
     with function.unchanged() as restore:
         function(*arrays)  # which makes the workspace large enough, or says what is wrong
         clocked = _load(function, source)
@@ -186,13 +188,13 @@ def profile(function: CompiledFunction, arguments: Sequence[Any], repeat: int) -
             lambda: function._entry(*plain), lambda: clocked(*extra), laps, int(repeat), restore
         )
     sizes = function.sizes(arrays)
-    taken = best[:-1] * tick
-    whole = float(taken.sum()) or 1.0
+    *taken, clock = (best[:-1] * tick).tolist()
+    whole = sum(taken) or 1.0
     rows = tuple(
-        _row(kernel, float(t), float(t) / whole, *kernel.cost(sizes))
+        _row(kernel, t, t / whole, *kernel.cost(sizes))
         for kernel, t in zip(kernels, taken, strict=True)
     )
-    return Profile(function.name, rows, seconds, clocked_seconds)
+    return Profile(function.name, rows, seconds, clocked_seconds, clock)
 
 
 def _row(kernel: Kernel, seconds: float, share: float, flops: int, moved: int) -> ProfileRow:
