@@ -350,6 +350,7 @@ def view_of(parameter: Parameter) -> Tensor:
         view = Tensor(parameter.value, parameter.type)
         view.owner = parameter
         parameter.eager_view = view
+        Parameter.any_viewed = True
     view._requires_grad = parameter.requires_grad
     return view
 

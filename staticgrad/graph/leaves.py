@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import sympy
@@ -124,6 +124,9 @@ class Parameter(Node):
     """
 
     __slots__ = ("_array", "eager_view", "grad", "requires_grad")
+
+    #: whether eager mode has looked at any parameter of this process
+    any_viewed: ClassVar[bool] = False
 
     def __init__(
         self,

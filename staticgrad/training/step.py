@@ -91,10 +91,8 @@ class TrainStep(ReadsFunction):
                 results = results[0]
         if self._accumulate is not None:
             self.accumulated = (self.accumulated + 1) % self.accumulation_steps
-        for parameter in self._parameters:
-            if parameter.eager_view is not None:
-                self.changed()
-                break
+        if Parameter.any_viewed:
+            self.changed()
         return results
 
     def changed(self) -> None:
