@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any
 
+from staticgrad.codegen.fuse import CHEAP_FUNCTIONS
 from staticgrad.codegen.layout import INDENT, WIDTH, assignment, comment
 from staticgrad.codegen.program import (
     FIRST_CHECK,
@@ -28,8 +29,10 @@ from staticgrad.graph.traverse import topological, users
 from staticgrad.show.names import describe, identifier, primal_of
 from staticgrad.show.plain import plain
 
-#: constant lengths of innermost loops that LLVM would unroll although they do not fill its vectors
-SHORT_LOOPS = frozenset(length for length in range(5, 32) if length % 8)
+#: constant lengths of innermost loops that LLVM would unroll, where vectors are faster; of loops that
+#: call functions such as exp those that do not fill its vectors
+SHORT_LOOPS = range(5, 64)
+SHORT_COSTLY_LOOPS = frozenset((8, *(length for length in range(5, 32) if length % 8)))
 
 
 class Writer:
@@ -158,8 +161,10 @@ class Writer:
     def steps(self, loop: Loop) -> str:
         """What stands in a loop's range."""
         steps = format_dim(loop.stop)
-        innermost = not any(isinstance(inner, Loop) for inner in loop.body)
-        if innermost and loop.extent in SHORT_LOOPS:
+        members = [item for item in loop.body if isinstance(item, Statement)]
+        costly = any(not member.functions <= CHEAP_FUNCTIONS for member in members)
+        short = SHORT_COSTLY_LOOPS if costly else SHORT_LOOPS
+        if len(members) == len(loop.body) and loop.extent in short:
             self.kernels.add("short")
             steps = f"short({steps})"
         return f"{format_dim(loop.start)}, {steps}" if loop.start != 0 else steps

@@ -15,6 +15,7 @@ from staticgrad.kernels.arrays import (
     f32,
     in_place_of,
     reshaped,
+    short,
     view,
 )
 from staticgrad.kernels.convolution import convolve, correlate
@@ -89,7 +90,7 @@ def function(images, parameters, workspace, loss, d_kernel):
     #     [adjoint of convolution_images, golden_models.py:43]
     for i in range(4):
         for j in range(3):
-            for k in range(16):
+            for k in range(short(16)):
                 d_convolution_images[i, j, k] = d_tanh_convolution_images_2_2[i, j, k] * (
                     f32(1.0)
                     - tanh_convolution_images_2[i, j, k] * tanh_convolution_images_2[i, j, k]

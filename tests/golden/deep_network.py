@@ -33,6 +33,7 @@ from staticgrad.kernels.arrays import (
     in_place_of,
     layer_at,
     part,
+    short,
     view,
 )
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
@@ -54,10 +55,10 @@ def forward_add(weight, bias, tanh1):
 def backward_multiply(d_bias, gradient, tanh13, gradient_2):
     # gradient_2 = gradient * (1 - tanh13**2)  [adjoint of linear12, golden_models.py:35]
     # d_bias = sum(gradient_2, axis=0)  [adjoint of bias, golden_models.py:35]
-    for i in range(16):
+    for i in range(short(16)):
         d_bias[i] = f32(0.0)
     for i in range(32):
-        for j in range(16):
+        for j in range(short(16)):
             gradient_2[i, j] = gradient[i, j] * (f32(1.0) - tanh13[i, j] * tanh13[i, j])
             d_bias[j] += gradient_2[i, j]
 
@@ -115,7 +116,7 @@ def train_step(x, y, parameters, workspace, loss):
     # d_linear14_bias = sum(d_linear14, axis=0)  [adjoint of linear14_bias, golden_models.py:35]
     # sum_square_tanh15_minus_y = sum(tanh15_minus_y**2)  [golden_models.py:35]
     sum_square_tanh15_minus_y = f32(0.0)
-    for i in range(16):
+    for i in range(short(16)):
         d_linear14_bias[i] = f32(0.0)
     for i in range(32):
         for j in range(16):

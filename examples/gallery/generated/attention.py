@@ -14,7 +14,7 @@ from math import inf
 
 from numba import njit
 
-from staticgrad.kernels.arrays import distinct, f32, in_place_of, view
+from staticgrad.kernels.arrays import distinct, f32, in_place_of, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import maximum, plus
 from staticgrad.vectormath.exponential import exp
@@ -44,7 +44,7 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     # weights = exponential / sum(exponential, axis=1)  [models.py:106]
     for i in range(16):
         max_scaled_q_k = f32(-inf)
-        for j in range(16):
+        for j in range(short(16)):
             scaled_q_k = q_k[i, j] / f32(2.828427)
             max_scaled_q_k = maximum(max_scaled_q_k, scaled_q_k)
         sum_exponential = f32(0.0)
@@ -52,7 +52,7 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
             scaled_q_k = q_k[i, j] / f32(2.828427)
             exponential[j] = exp(scaled_q_k - max_scaled_q_k)
             sum_exponential = plus(sum_exponential, exponential[j])
-        for j in range(16):
+        for j in range(short(16)):
             weights[i, j] = exponential[j] / sum_exponential
 
     matmul(weights, v, attended)  # weights @ v  [models.py:107]
@@ -62,7 +62,7 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     # sum_square_attended = sum(attended**2)  [models.py:108]
     sum_square_attended = f32(0.0)
     for i in range(16):
-        for j in range(8):
+        for j in range(short(8)):
             d_attended[i, j] = f32(0.015625) * attended[i, j]
             sum_square_attended = plus(sum_square_attended, attended[i, j] * attended[i, j])
     loss[()] = sum_square_attended * f32(0.0078125)  # [models.py:108]
@@ -74,9 +74,9 @@ def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     #     [adjoint of q_k, models.py:106]
     for i in range(16):
         total = f32(0.0)
-        for j in range(16):
+        for j in range(short(16)):
             total = plus(total, d_weights[i, j] * weights[i, j])
-        for j in range(16):
+        for j in range(short(16)):
             d_q_k[i, j] = weights[i, j] * (d_weights[i, j] - total) / f32(2.828427)
 
     matmul(d_q_k, k, d_q)  # d_q_k @ k  [adjoint of q, models.py:106]

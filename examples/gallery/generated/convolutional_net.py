@@ -88,7 +88,7 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     d_conv_2 = reshaped(d_conv, (8, 4, 8, 8))
 
     # ---- indices in range --------------------------------------------------------------------
-    for i in range(8):
+    for i in range(short(8)):
         if not 0 <= labels[i] < 10:
             return 2
 
@@ -175,7 +175,7 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     # conv_bias = conv_bias - lr * b_2  [models.py:174]
     for i in range(4):
         d_conv_bias = f32(0.0)
-        for j in range(8):
+        for j in range(short(8)):
             d_conv_bias = plus(d_conv_bias, sum_d_conv[j, i])
         b_2 = momentum * conv_bias_momentum_buffer[i] + d_conv_bias
         conv_bias_momentum_buffer[i] = b_2

@@ -118,7 +118,7 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     # linear0 = images_linear0_weight + linear0_bias  [models.py:51]
     # relu1 = maximum(linear0, 0)  [models.py:51]
     for i in range(batch):
-        for j in range(32):
+        for j in range(short(32)):
             linear0 = images_linear0_weight[i, j] + linear0_bias[j]
             relu1[i, j] = maximum(linear0, f32(0.0))
 
@@ -161,10 +161,10 @@ def digits_classifier(images, labels, parameters, workspace, loss):
 
     # d_linear0 = where(relu1 > 0, d_relu1, 0)  [adjoint of linear0, models.py:51]
     # d_linear0_bias = sum(d_linear0, axis=0)  [adjoint of linear0_bias, models.py:51]
-    for i in range(32):
+    for i in range(short(32)):
         d_linear0_bias[i] = f32(0.0)
     for i in range(batch):
-        for j in range(32):
+        for j in range(short(32)):
             d_linear0[i, j] = where(relu1[i, j] > f32(0.0), d_relu1[i, j], f32(0.0))
             d_linear0_bias[j] += d_linear0[i, j]
 

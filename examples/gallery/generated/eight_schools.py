@@ -10,7 +10,7 @@ Workspace: 64 bytes. FLOPs: 292. Traffic: 504 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, distinct, f64, view
+from staticgrad.kernels.arrays import array_at, distinct, f64, short, view
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.exponential import exp
 from staticgrad.vectormath.logarithm import log1p
@@ -42,7 +42,7 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
     # total_2 = sum(residual * residual)  [models.py:137]
     # total = sum(theta[2:] * theta[2:])  [models.py:136]
     total = total_2 = sum_negative_product = sum_negative = 0.0
-    for i in range(8):
+    for i in range(short(8)):
         residual = (constant[i] - (theta[0] + tau * theta[i + 2])) / constant_2[i]
         scaled_residual = -0.5 * residual
         d_difference_addition[i] = (scaled_residual + scaled_residual) / constant_2[i]
@@ -70,6 +70,6 @@ def eight_schools(theta, constants, workspace, log_density, d_theta):
         1.0
         + (sum_negative_product + -1.0 / (1.0 + square_scaled_tau) * (2.0 * scaled_tau) / 5.0) * tau
     )
-    for i in range(2, 10):
+    for i in range(2, short(10)):
         d_theta[i] = -0.5 * theta[i] - d_difference_addition[i - 2] * tau + -0.5 * theta[i]
     return 0

@@ -13,7 +13,7 @@ Workspace: 22528 bytes. FLOPs: 41265. Traffic: 64868 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, f32, f64, flat, in_place_of, view
+from staticgrad.kernels.arrays import array_at, f32, f64, flat, in_place_of, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.exponential import tanh
@@ -85,7 +85,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     #     [for the adjoint of tanh1, models.py:154]
     # d_u_xx_d_linear0 = -product * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
     for i in range(64):
-        for j in range(8):
+        for j in range(short(8)):
             linear0 = u_linear0_weight[i, j] + linear0_bias[j]
             tanh1 = tanh(linear0)
             twice_tanh1[i, j] = f32(2.0) * tanh1
@@ -147,11 +147,11 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # d_loss_d_linear0 = d_loss_d_tanh1 * one_minus_square_tanh1
     #     [adjoint of linear0, models.py:154]
     # d_linear0_bias = sum(d_loss_d_linear0, axis=0)  [adjoint of linear0_bias, models.py:154]
-    for i in range(8):
+    for i in range(short(8)):
         d_linear0_bias[i] = f32(0.0)
         d_linear2_weight[i] = f32(0.0)
     for i in range(64):
-        for j in range(8):
+        for j in range(short(8)):
             d_d_tanh1 = d_d_linear0_2[i, j] * one_minus_square_tanh1[i, j]
             d_d_square_tanh1 = d_d_tanh1 * twice_tanh1[i, j]
             d_d_d_linear0[i, j] = -(d_d_square_tanh1 * linear2_weight[0, j])

@@ -30,7 +30,7 @@ Workspace: 16512 bytes. FLOPs: 142080. Traffic: 82252 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, f32, f64, flat, in_place_of, view
+from staticgrad.kernels.arrays import array_at, f32, f64, flat, in_place_of, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.error_function import erfc
@@ -121,14 +121,14 @@ def residual_block(x, y, parameters, workspace, loss):
     # norm = product * norm_weight + norm_bias  [models.py:88]
     for i in range(32):
         sum_x = f32(0.0)
-        for j in range(16):
+        for j in range(short(16)):
             sum_x = plus(sum_x, x[i, j])
         total = f32(0.0)
-        for j in range(16):
+        for j in range(short(16)):
             x_minus_scaled_sum_x[j] = x[i, j] - sum_x * f32(0.0625)
             total = plus(total, x_minus_scaled_sum_x[j] * x_minus_scaled_sum_x[j])
         rsqrt_addition = rsqrt(total * f32(0.0625) + f32(1e-05))
-        for j in range(16):
+        for j in range(short(16)):
             product[i, j] = x_minus_scaled_sum_x[j] * rsqrt_addition
             norm[i, j] = product[i, j] * norm_weight[j] + norm_bias[j]
 
@@ -152,10 +152,10 @@ def residual_block(x, y, parameters, workspace, loss):
     # d_fc2_bias = sum(d_fc2, axis=0)  [adjoint of fc2_bias, models.py:89]
     # total_2 = sum(x_plus_fc2_minus_y**2)  [models.py:97]
     total_2 = f32(0.0)
-    for i in range(16):
+    for i in range(short(16)):
         d_fc2_bias[i] = f32(0.0)
     for i in range(32):
-        for j in range(16):
+        for j in range(short(16)):
             fc2 = hidden_fc2_weight[i, j] + fc2_bias[j]
             x_plus_fc2_minus_y = x[i, j] + fc2 - y[i, j]
             d_fc2[i, j] = f32(0.00390625) * x_plus_fc2_minus_y
@@ -169,7 +169,7 @@ def residual_block(x, y, parameters, workspace, loss):
     # d_fc1 = d_hidden * (half_erfc_product + fc1 * exp(-fc1**2 / 2) / sqrt(2 * pi))
     #     [adjoint of fc1, models.py:88]
     # d_fc1_bias = sum(d_fc1, axis=0)  [adjoint of fc1_bias, models.py:88]
-    for i in range(16):
+    for i in range(short(16)):
         d_fc1_bias[i] = f32(0.0)
     for i in range(32):
         for j in range(16):
@@ -183,11 +183,11 @@ def residual_block(x, y, parameters, workspace, loss):
 
     # d_norm_bias = sum(d_norm, axis=0)  [adjoint of norm_bias, models.py:88]
     # d_norm_weight = sum(d_norm * product, axis=0)  [adjoint of norm_weight, models.py:88]
-    for i in range(16):
+    for i in range(short(16)):
         d_norm_weight[i] = f32(0.0)
         d_norm_bias[i] = f32(0.0)
     for i in range(32):
-        for j in range(16):
+        for j in range(short(16)):
             d_norm_bias[j] += d_norm[i, j]
             d_norm_weight[j] += d_norm[i, j] * product[i, j]
 
