@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,7 @@ def test_compare_in_a_process_of_its_own() -> None:
 def in_terminal(*arguments: str, **variables: str) -> str:
     """What the command prints on a terminal."""
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", **variables}
     process = subprocess.Popen(
         [sys.executable, "-m", "staticgrad", *arguments], stdout=follower, stderr=follower,
@@ -335,7 +337,7 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatc
     coloured = in_terminal("show", "linear_regression")
     assert "\x1b[35mfrom\x1b[0m" in coloured
     plain = in_terminal("show", "linear_regression", NO_COLOR="1")
-    assert "\x1b" not in plain and "from numba import njit" in plain
+    assert "\x1b[3" not in plain and "from numba import njit" in plain
 
 
 def test_a_reader_that_goes_is_no_error() -> None:
@@ -347,10 +349,17 @@ def test_a_reader_that_goes_is_no_error() -> None:
     assert first.startswith('"""simple_net') and code in ("0", "141") and not done.stderr
 
 
-def test_bars_are_for_terminals(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_are_for_terminals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with terminal.Bar(2) as bar:
-        bar.note("first")
-        bar.advance()
+        bar.stage("first")
+        bar.stage("second")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with terminal.Bar(2) as bar:
+        bar.stage("without tqdm there is none")
     assert capsys.readouterr() == ("", "")
 
 

@@ -91,16 +91,13 @@ def run_compare(options: argparse.Namespace) -> int:
     sizes = sizes_for(model, options.size)
     arrays = _arrays(options.arrays, [str(node.name) for node in model.inputs])
     # a part for each round, and for compiling, comparing numbers, and memory
-    with Bar(options.rounds + 3) as bar:
-
-        def note(text: str) -> None:
-            bar.note(text)
-            bar.advance()
-
-        try:
-            found = compare(model, arrays=arrays, rounds=options.rounds, note=note, **sizes)
-        except (GraphError, IndexError, TypeError, ValueError) as error:
-            raise ModelError(f"{options.model} cannot be compared: {error}", 1) from error
+    try:
+        with Bar(options.rounds + 3) as bar:
+            found = compare(
+                model, arrays=arrays, rounds=options.rounds, note=bar.stage, **sizes
+            )
+    except (GraphError, IndexError, TypeError, ValueError) as error:
+        raise ModelError(f"{options.model} cannot be compared: {error}", 1) from error
     print(found)
     return 0
 

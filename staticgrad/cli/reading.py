@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from staticgrad.cli.models import ModelError, add_model, add_sizes, load, sizes_for
-from staticgrad.cli.terminal import print_source
+from staticgrad.cli.terminal import Bar, print_source
 from staticgrad.graph.node import GraphError
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def add_commands(commands: Any) -> None:
 def compiled(model: Model) -> Any:
     """The model's step; what is wrong with the model is told without our own traceback."""
     try:
-        return model.step
+        with Bar(1) as bar:
+            bar.stage(f"compiling {model.name}")
+            return model.step
     except (GraphError, ValueError, TypeError) as error:
         raise ModelError(f"the model cannot be compiled: {error}", 1) from error
 
@@ -124,7 +126,9 @@ def run_explain(options: argparse.Namespace) -> int:
 
     inputs = sample_arrays(model.inputs, model.graph.roots, sizes)
     try:
-        step.explain(target, *inputs)
+        with Bar(1) as bar:
+            bar.stage("checking gradients, taking times, writing the page")
+            step.explain(target, *inputs)
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {error.strerror}", 1) from None
     print(f"{target}: {target.stat().st_size / 1024:.0f} KiB", file=sys.stderr)

@@ -36,11 +36,12 @@ def end_quietly() -> None:
 
 class Bar:
     """A progress bar on standard error, where that is a terminal and tqdm is installed; nothing
-    elsewhere. ``note`` says what is going on, ``advance`` that a part of the whole is done."""
+    elsewhere. ``total`` is the number of stages."""
 
-    def __init__(self, total: int, wanted: bool = True) -> None:
+    def __init__(self, total: int) -> None:
         self._bar: Any = None
-        if wanted and sys.stderr.isatty():
+        self._started = 0
+        if sys.stderr.isatty():
             try:
                 from tqdm import tqdm
             except ModuleNotFoundError:
@@ -48,13 +49,12 @@ class Bar:
             form = "{bar:20} {n_fmt}/{total_fmt} {elapsed} {desc}"
             self._bar = tqdm(total=total, file=sys.stderr, bar_format=form, leave=False)
 
-    def note(self, text: str) -> None:
+    def stage(self, text: str) -> None:
+        """Say what comes now; what came before is done."""
         if self._bar is not None:
+            self._bar.update(self._started)
             self._bar.set_description_str(text)
-
-    def advance(self) -> None:
-        if self._bar is not None:
-            self._bar.update()
+        self._started = 1
 
     def __enter__(self) -> Bar:
         return self

@@ -275,7 +275,13 @@ def _measure(
         actions[name], counts[name], differences[name] = action, count, difference
     _tell_differences(found, model, differences)
     calls = {name: partial(repeated, action) for name, action in actions.items()}
-    timings = in_turns(calls, rounds, note=lambda done: note(f"round {done} of {rounds}"))
+
+    def turn(done: int) -> None:
+        if done < rounds:
+            note(f"round {done + 1} of {rounds}")
+
+    turn(0)
+    timings = in_turns(calls, rounds, note=turn)
     restore()
     note("memory")
     for name, action in actions.items():
