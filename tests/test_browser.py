@@ -376,6 +376,27 @@ def test_modules_fold(browser: Any, pages: dict[str, Path]) -> None:
     assert browser.execute_script(count) > 1000 and seconds < 3
 
 
+def test_panes_are_made_wider(browser: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, pages["digits"])
+    width = "return document.getElementById('code-pane').offsetWidth"
+    before = browser.execute_script(width)
+    handle = browser.find_element(By.CSS_SELECTOR, ".split.right")
+    ActionChains(browser).drag_and_drop_by_offset(handle, -150, 0).perform()
+    dragged = browser.execute_script(width)
+    assert before + 140 <= dragged <= before + 160
+    browser.execute_script("arguments[0].focus()", handle)
+    press(browser, Keys.ARROW_LEFT)
+    assert dragged + 20 <= browser.execute_script(width) <= dragged + 28
+    ActionChains(browser).drag_and_drop_by_offset(handle, -500, 0).perform()
+    graph = browser.execute_script("return document.getElementById('graph-pane').offsetWidth")
+    assert graph >= 195
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 1280
+
+
 def test_zoom_and_pan(browser: Any, pages: dict[str, Path]) -> None:
     open_page(browser, pages["simple_net"])
     transform = "return document.querySelector('#graph > g').getAttribute('transform')"

@@ -311,6 +311,32 @@ for (const pane of panes) {
   button.addEventListener("click", () => enlarge(pane));
   $("h2", pane).after(button);
 }
+/* The panes' widths: the handles between them are dragged, or moved by arrows. */
+const columns = ["source-pane", "graph-pane", "code-pane"].map(id => document.getElementById(id));
+function widen(first, change) {
+  const widths = columns.map(column => column.offsetWidth), least = 200;
+  if (!change) return tellWidths(widths);
+  change = Math.max(least - widths[first], Math.min(widths[first + 1] - least, change));
+  widths[first] += change; widths[first + 1] -= change;
+  ["--left", "--middle", "--right"].forEach((name, i) => $("#workspace").style.setProperty(name, `${widths[i]}fr`));
+  tellWidths(widths);
+}
+function tellWidths(widths) {
+  const whole = widths[0] + widths[1] + widths[2];
+  $$(".split").forEach((handle, i) => handle.setAttribute("aria-valuenow", Math.round(100 * (widths[0] + (i ? widths[1] : 0)) / whole)));
+}
+$$(".split").forEach((handle, first) => {
+  handle.addEventListener("pointerdown", event => {
+    handle.setPointerCapture(event.pointerId);
+    let from = event.clientX;
+    const move = now => { widen(first, now.clientX - from); from = now.clientX; };
+    handle.addEventListener("pointermove", move);
+    handle.addEventListener("pointerup", () => handle.removeEventListener("pointermove", move), { once: true });
+  });
+  handle.addEventListener("keydown", event => {
+    if (event.key === "ArrowLeft" || event.key === "ArrowRight") widen(first, event.key === "ArrowLeft" ? -24 : 24);
+  });
+});
 function toggleTheme() {
   const html = document.documentElement;
   const dark = html.dataset.theme ? html.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -359,6 +385,7 @@ if (track) {
 const beginning = $$("#source-pane .ln[data-v]").find(({ linked: { own } }) =>
   own.some(number => VALUES[number].lane === 0 && !["placeholder", "parameter"].includes(VALUES[number].op)));
 if (beginning) $("#source-pane .body").scrollTop = Math.max(0, beginning.offsetTop - $("#source-pane .body").offsetTop - 60);
+widen(0, 0);
 setStage(Math.min(1, DATA.stages.length - 1));
 inspect([]);
 new ResizeObserver(() => Graph.fit()).observe(Graph.svg);
