@@ -27,6 +27,11 @@ def without_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("staticgrad.measure.compare.find_spec", lambda name: None)
 
 
+def told(found: Comparison) -> list[str]:
+    """What a comparison says besides, but for the advice where threadpoolctl is not installed."""
+    return [note for note in found.notes if "threadpoolctl" not in note]
+
+
 Declared = tuple[list[sg.Node], sg.Node, optim.Optimizer]
 
 
@@ -67,7 +72,7 @@ def dropped() -> Declared:
 @pytest.mark.parametrize("declare", [normalised, dropped])
 def test_the_eager_way_does_what_the_step_does(declare: Any) -> None:
     found = compare(*declare(), rounds=1)
-    assert found.ways[EAGER].difference < 1e-5 and not found.notes
+    assert found.ways[EAGER].difference < 1e-5 and not told(found)
     assert found.missing == {TORCH: "not installed"}
 
 
@@ -111,7 +116,7 @@ def test_a_compiled_function_runs_as_it_is() -> None:
     function = sg.compile(x, [value, sg.grad(value, x)], updates={total: total + value})
     found = compare(function, rounds=1)
     assert found.ways[EAGER].difference < 1e-12
-    assert total.value == 0 and "as they are" in found.notes[0]
+    assert total.value == 0 and "as they are" in told(found)[0]
 
 
 def custom() -> Declared:
@@ -141,7 +146,7 @@ def custom() -> Declared:
 
 def test_custom_gradients() -> None:
     found = compare(*custom(), rounds=1)
-    assert found.ways[EAGER].difference < 1e-12 and not found.notes
+    assert found.ways[EAGER].difference < 1e-12 and not told(found)
 
 
 def test_numbers_that_differ_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +156,7 @@ def test_numbers_that_differ_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     x = sg.placeholder("x", ("n",), "float64")
     found = compare(x, sg.sum(x * x), rounds=1, arrays=[np.array([1.0, 1.0])])
     assert found.ways[EAGER].difference == pytest.approx(0.5)
-    assert "differ from the static ones" in found.notes[0]
+    assert "differ from the static ones" in told(found)[0]
 
 
 def test_a_way_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
