@@ -95,6 +95,26 @@ def test_max_pooling(case: Any, seed: int) -> None:
     np.testing.assert_allclose(tensor.grad.numpy(), d_wanted, rtol=0, atol=bound)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_two_by_two_of_small_images(dtype: str) -> None:
+    """Several rows share a vector; the last one is filled in part."""
+    for size in [(4, 4), (6, 8), (2, 16), (4, 32), (5, 8), (4, 12)]:
+        x = sg.placeholder("x", ("batch", 3, *size), dtype=dtype)
+        y = sg.max_pool2d(x, 2)
+        adjoint = sg.placeholder("adjoint", y.shape, dtype=dtype)
+        function = sg.compile([x, adjoint], [y, *sg.grad((y * adjoint).sum(), [x])])
+        for batch in (0, 1, 2, 7):
+            rng = np.random.default_rng(batch)
+            values = rng.integers(-2, 3, (batch, 3, *size)).astype(dtype)
+            values[rng.random(values.shape) < 0.1] = np.nan
+            values[rng.random(values.shape) < 0.2] = -np.inf
+            shares = rng.standard_normal((batch, 3, size[0] // 2, size[1] // 2)).astype(dtype)
+            geometry = {"stride": (2, 2), "dilation": (1, 1), "padding": (0, 0)}
+            expected = pooled(values, shares, (2, 2), geometry)
+            for got, exact in zip(function(values, shares), expected, strict=True):
+                np.testing.assert_array_equal(got, exact.astype(dtype))
+
+
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "counted", "dtype"),
     [

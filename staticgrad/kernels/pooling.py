@@ -1,7 +1,8 @@
 """Max pooling and its derivatives: one element of each window counts, the first of the largest.
 
 NaN counts as the largest, and padding is not looked at. Windows two elements wide, side by side, are
-gone through in vectors; others element by element.
+gone through in vectors, and windows two by two of small images in vectors of several rows; others
+element by element.
 """
 
 from llvmlite import ir
@@ -37,6 +38,24 @@ class Windows:
         (k, _), (s, _), (p, _), (d, _) = self.sizes, self.strides, self.padding, self.dilations
         whole = (self.rows * k == self.height) & (self.columns * 2 == self.width)
         return self.pairs() & whole & (k == s) & (p == 0) & (d == 1)
+
+    def by_rows(self, visit):
+        """Where windows two by two cover narrow planes, and rows of results fill vectors: call
+        ``visit(columns, place in the result, mask, masks of the four vectors of x)``, with the columns
+        of the result as a number, and return."""
+        w, builder = self.w, self.w.builder
+        squares = (self.cover() & (self.sizes[0] == 2)).value
+        with builder.if_then(squares):
+            count = self.planes * self.result_area
+            for columns in (2, 4, 8):
+                if columns > w.lanes:
+                    continue
+                with builder.if_then((self.columns == columns).value):
+                    with w.loop(count, step=w.lanes) as place:
+                        left, lanes = count - place, w.index(w.lanes)
+                        masks = [w.below(least(left * 4 - i * w.lanes, lanes)) for i in range(4)]
+                        visit(columns, place, w.below(least(left, lanes)), masks)
+                    builder.ret_void()
 
     def in_height(self, y, k):
         """The row of a window's element, and whether there is one."""
@@ -89,6 +108,30 @@ def woven(w, even, odd):
     return [w.shuffle(w.builder, even, odd, lanes[i : i + w.lanes]) for i in (0, w.lanes)]
 
 
+def corners(w, columns, vectors):
+    """Of four vectors of rows, each of twice as many elements as ``columns``, vectors of the elements
+    of windows two by two: top left, top right, bottom left, bottom right."""
+    first, second = halves(w, vectors[:2]), halves(w, vectors[2:])
+    found = []
+    for row in (0, 1):
+        lanes = [lane for lane in range(2 * w.lanes) if lane // columns % 2 == row]
+        found += [
+            w.shuffle(w.builder, *pair, lanes) for pair in zip(first, second, strict=True)
+        ]
+    return found
+
+
+def rows_of_corners(w, columns, found):
+    """The four vectors that have these corners."""
+    places = [divmod(lane, columns) for lane in range(2 * w.lanes)]
+    lanes = [group % 2 * w.lanes + group // 2 * columns + at for group, at in places]
+    left, right = (
+        [w.shuffle(w.builder, top, bottom, half) for half in (lanes[: w.lanes], lanes[w.lanes :])]
+        for top, bottom in (found[::2], found[1::2])
+    )
+    return [vector for pair in zip(left, right, strict=True) for vector in woven(w, *pair)]
+
+
 def exceeds(builder, value, best):
     """Whether a value takes the place of the largest: it is greater, or NaN."""
     greater = builder.fcmp_ordered(">", value, best)
@@ -124,6 +167,15 @@ def max_pool_function(module, number):
         builder.store(builder.load(one), w.at(out, place))
         builder.store(number(float("-inf")), one)
 
+    def visit_rows(columns, place, mask, masks):
+        ends = [w.at(x, place * 4 + i * w.lanes) for i in range(4)]
+        rows = [w.read_lanes(inside, end) for inside, end in zip(masks, ends, strict=True)]
+        best, *others = corners(w, columns, rows)
+        for value in others:
+            best = builder.select(exceeds(builder, value, best), value, best)
+        w.write_lanes(mask, best, w.at(out, place))
+
+    windows.by_rows(visit_rows)
     with builder.if_then(windows.pairs().value):
         windows.by_vector(
             lambda place, mask: builder.store(lowest, many),
@@ -147,6 +199,21 @@ def max_pool_spread_function(module, number):
     flags = ir.VectorType(FLAG, w.lanes)
     room = [cgutils.alloca_once(builder, kind) for kind in (w.type, w.type, flags, FLAG)]
     best, share, open_lanes, is_open = room
+
+    def visit_rows(columns, place, mask, masks):
+        starts = [place * 4 + i * w.lanes for i in range(4)]
+        rows = [w.read_lanes(m, w.at(x, start)) for m, start in zip(masks, starts, strict=True)]
+        largest, more = (w.read_lanes(mask, w.at(source, place)) for source in (out, adjoint))
+        free, shares = mask, []
+        for value in corners(w, columns, rows):
+            found = builder.and_(free, matches(builder, value, largest))
+            free = builder.and_(free, builder.not_(found))
+            shares.append(builder.select(found, more, w.zero))
+        made = rows_of_corners(w, columns, shares)
+        for vector, inside, start in zip(made, masks, starts, strict=True):
+            w.write_lanes(inside, vector, w.at(result, start))
+
+    windows.by_rows(visit_rows)
     covers = windows.cover().value
     with builder.if_then(builder.not_(covers)):
         clear(w, result, windows.planes * windows.area)
