@@ -9,7 +9,8 @@ a local variable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
@@ -68,7 +69,7 @@ class Placer:
         self.variables = variables
         self.items: list[Any] = []
         self.contents: dict[int, list[Any]] = {}
-        self.touched: dict[int, tuple[set[Buffer], set[Buffer]]] = {}
+        self.known: dict[int, Touched] = {}
         #: lengths of axes that are gone through in blocks
         self.long: set[Any] = set()
 
@@ -91,8 +92,9 @@ class Placer:
             later = next((o for o in waiting if self._may_merge(item, o)), None)
             if later is not None:
                 position = waiting.index(later)
-                before, after = parted(waiting[:position], item, self._need)
-                if not any(self._need(other, later) for other in after):
+                before, after, needed = parted(waiting[:position], item, self._touched)
+                if not needed.orders(self._touched(later)):
+                    self.known.pop(id(later))
                     later.body = self.merged([*item.body, *later.body])
                     self.contents[id(later)] = [*self._inside(item), *self._inside(later)]
                     waiting[: position + 1] = [*before, later, *after]
@@ -100,11 +102,11 @@ class Placer:
             kept.append(item)
         return kept
 
-    def _need(self, first: Any, second: Any) -> bool:
-        """Whether two items must keep their order."""
-        return any(
-            self._depends(one, two) for one in self._inside(first) for two in self._inside(second)
-        )
+    def _touched(self, item: Any) -> Touched:
+        """The memory that an item touches."""
+        if id(item) not in self.known:
+            self.known[id(item)] = Touched.by(self._inside(item))
+        return self.known[id(item)]
 
     def _may_merge(self, first: Any, second: Any) -> bool:
         """Whether two loops are of one extent, share an array, and each step of the second needs of the
@@ -130,19 +132,7 @@ class Placer:
 
     def _depends(self, first: Any, second: Any) -> bool:
         """Whether one writes what the other touches."""
-        (all_first, written_first), (all_second, written_second) = map(self._memory, (first, second))
-        return not (
-            written_first.isdisjoint(all_second) and all_first.isdisjoint(written_second)
-        )
-
-    def _memory(self, item: Any) -> tuple[set[Buffer], set[Buffer]]:
-        """The memory that an item touches, and what of it it writes."""
-        if id(item) not in self.touched:
-            self.touched[id(item)] = (
-                {access.buffer.memory for access in item.accesses},
-                {access.buffer.memory for access in item.accesses if access.writes},
-            )
-        return self.touched[id(item)]
+        return self._touched(first).orders(self._touched(second))
 
     def _matters(self, level: int, extent: Any) -> bool:
         """Whether it is worth a loop of its own that a costly function is vectorised: what goes from
@@ -239,13 +229,48 @@ def place_in(domain: Shape, variables: Sequence[sympy.Symbol]) -> tuple[sympy.Ex
     return tuple(sympy.Integer(0) if extent == 1 else next(names) for extent in domain)
 
 
-def parted(items: list[Any], first: Any, need: Callable[[Any, Any], bool]) -> tuple[list[Any], ...]:
-    """Of items that stand behind ``first``, those that could stand before it, and the others."""
+@dataclass(frozen=True)
+class Touched:
+    """The memory that statements and calls touch, and what of it they write."""
+
+    memory: set[Buffer]
+    written: set[Buffer]
+
+    @classmethod
+    def by(cls, members: Iterable[Any]) -> Touched:
+        accesses = [access for member in members for access in member.accesses]
+        return cls(
+            {access.buffer.memory for access in accesses},
+            {access.buffer.memory for access in accesses if access.writes},
+        )
+
+    def orders(self, other: Touched) -> bool:
+        """Whether one writes what the other touches, so that they must keep their order."""
+        return not (
+            self.written.isdisjoint(other.memory) and self.memory.isdisjoint(other.written)
+        )
+
+    def add(self, other: Touched) -> None:
+        self.memory.update(other.memory)
+        self.written.update(other.written)
+
+
+def parted(
+    items: list[Any], first: Any, touched: Callable[[Any], Touched]
+) -> tuple[list[Any], list[Any], Touched]:
+    """Of items that stand behind ``first``, those that could stand before it, the others, and what
+    these touch."""
     before: list[Any] = []
     after: list[Any] = []
+    theirs = Touched(set(), set())
     for item in items:
-        (after if any(need(other, item) for other in (first, *after)) else before).append(item)
-    return before, after
+        its = touched(item)
+        if touched(first).orders(its) or theirs.orders(its):
+            after.append(item)
+            theirs.add(its)
+        else:
+            before.append(item)
+    return before, after, theirs
 
 
 def keeps_scalar(group: list[Any], inside: list[Any], level: int) -> bool:

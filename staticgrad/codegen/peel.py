@@ -18,7 +18,7 @@ from typing import Any
 import sympy
 
 from staticgrad.codegen.choose import OWN_LOOPS
-from staticgrad.codegen.fuse import conflicts, long_rows, may_share_step, parted
+from staticgrad.codegen.fuse import Touched, long_rows, may_share_step, parted
 from staticgrad.codegen.program import Buffer, Loop, Peeled, Program, Statement, statements
 from staticgrad.codegen.ranges import Range
 from staticgrad.codegen.reader import note_accesses, reader_of
@@ -140,8 +140,8 @@ class Peeler:
             earlier = [k for k, other in enumerate(result) if self.may_join(other, part, level)]
             for position in reversed(earlier):
                 run, between = result[position], result[position + 1 :]
-                before, after = parted(between, run, self.depends)
-                if not any(self.depends(other, part) for other in after):
+                before, after, needed = parted(between, run, touched_by)
+                if not needed.orders(touched_by(part)):
                     run.loops += part.loops
                     run.ends |= part.ends
                     result[position:] = [*before, run, *after]
@@ -170,9 +170,6 @@ class Peeler:
             and not touched(ours, level).isdisjoint(touched(theirs, level))
             and all(may_share_step(later, earlier, level) for later in theirs for earlier in ours)
         )
-
-    def depends(self, one: Any, two: Any) -> bool:
-        return any(conflicts(first, second) for first in inside(one) for second in inside(two))
 
     # ---- taking apart ----------------------------------------------------------------------------
 
@@ -295,6 +292,6 @@ def touched(members: list[Statement], level: int) -> set[Any]:
     return found
 
 
-def inside(part: Any) -> list[Any]:
-    """The statements and calls of a part."""
-    return list(statements(part.loops if isinstance(part, Run) else part))
+def touched_by(part: Any) -> Touched:
+    """The memory that the statements and calls of a part touch."""
+    return Touched.by(statements(part.loops if isinstance(part, Run) else part))
