@@ -14,6 +14,8 @@ from random_graphs import random_graph
 import staticgrad as sg
 
 COUNT = int(os.environ.get("STATICGRAD_RANDOM_GRAPHS", "24"))
+#: graphs that a pass once got wrong: an accumulator that the pieces of a loop have in common
+KNOWN = (147,)
 
 
 def check(seed: int) -> None:
@@ -47,6 +49,6 @@ def differentiable(loss: sg.Node, leaf: sg.Node) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", sorted({*range(COUNT), *KNOWN}))
 def test_compiled_equals_op_by_op(seed: int) -> None:
     check(seed)

@@ -381,7 +381,7 @@ def name_accumulators(program: Program) -> None:
     for buffer in alive:
         name, number = buffer.name, 1
         while name in taken or any(
-            other.dtype != buffer.dtype
+            other.dtype != buffer.dtype or not (other.is_local and buffer.is_local)
             or not (max(alive[other]) < min(alive[buffer]) or max(alive[buffer]) < min(alive[other]))
             for other in given.get(name, [])
         ):
@@ -412,19 +412,17 @@ def without(items: list[Any], unwanted: Callable[[Any], bool]) -> list[Any]:
 
 def _runs_over(places: list[Any], axis: int) -> bool:
     """Whether a loop indexes ``axis`` in every access, so that what a step needs of that axis is what
-    it has just computed: one loop in all, or several which each begin by storing the value."""
-    stores = {id(item.node) for item, access, _ in places if access.writes}
+    it has just computed: one loop in all, or several which each begin by storing the value, or the
+    first value of an accumulator."""
+    computed = {item.node for item, access, _ in places if access.writes}
     for level in range(min(len(loops) for _, _, loops in places)):
         if not all(
             access.index is not None and access.index[axis] is statement.own[level]
             for statement, access, _ in places
         ):
             continue
-        beginnings = {id(loops[level]): access for _, access, loops in reversed(places)}
-        if len(beginnings) == 1:
-            return True
-        if len(stores) == 1 and all(
-            item.action == "store" for item, access, _ in places if access.writes
-        ) and all(access.writes for access in beginnings.values()):  # fmt: skip
+        first = {id(loops[level]): (item, access) for item, access, loops in reversed(places)}
+        begin = (access.writes and item.action in ("store", "start") for item, access in first.values())
+        if len(first) == 1 or (len(computed) == 1 and all(begin)):
             return True
     return False
