@@ -244,14 +244,17 @@ class Peeler:
 
 
     def own_buffers(self, run: Run) -> set[Buffer]:
-        """The intermediates of which each step needs its own element alone."""
+        """The intermediates that these loops store, and of which each step needs its own element
+        alone."""
+        stored = {member.target for member in run.members if member.action == "store"}
         touched: Counter[Buffer] = Counter()
         for member in run.members:
             for access in member.accesses:
                 touched[access.buffer] += access.index == member.own
         return {
             buffer for buffer, count in touched.items()
-            if buffer.kind == "workspace" and not buffer.viewed and count == self.touched[buffer]
+            if buffer in stored and buffer.kind == "workspace" and buffer.root is None
+            and not buffer.viewed and count == self.touched[buffer]
         }  # fmt: skip
 
     def copies(self, statement: Statement) -> bool:
