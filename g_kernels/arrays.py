@@ -116,7 +116,7 @@ def view(typing_context, workspace, offset, shape, dtype):
 
 
 @intrinsic
-def in_place_of(typing_context, array, shape, dtype):
+def reuse(typing_context, array, shape, dtype):
     """An array in the memory of one that is no longer needed, and at least as large."""
     kind = contiguous(dtype.dtype, shape)
 

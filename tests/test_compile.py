@@ -210,3 +210,18 @@ def test_export_with_constants_and_special_functions(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f(np.array([1.5, 2.5, 3.5])).tobytes().hex()
+
+
+def test_outputs_that_share_memory_are_refused() -> None:
+    x = sg.placeholder("x", (3,), "float64")
+    f = sg.compile(x, [x * 2.0, x * 3.0], name="f")
+    array = np.zeros(3)
+    with pytest.raises(ValueError, match=r"out for \w+ shares memory with out for \w+"):
+        f(np.ones(3), out=[array, array])
+
+
+@pytest.mark.parametrize("name", ["my-step.py", "step", "a b.py"])
+def test_exported_files_can_be_imported(tmp_path: Path, name: str) -> None:
+    x = sg.placeholder("x", (3,), "float64")
+    with pytest.raises(ValueError, match="cannot be imported"):
+        sg.compile(x, x * 2.0).export(tmp_path / name)

@@ -90,7 +90,7 @@ def test_tensor_and_placeholder_do_not_mix() -> None:
         eager.ones(3, 2) @ eager.ones(3, 2)
 
 
-def test_change_in_place_of_what_is_needed() -> None:
+def test_change_reuse_what_is_needed() -> None:
     x = eager.tensor([1.0, 2.0], requires_grad=True)
     y = x.exp()
     y += 1
@@ -98,7 +98,7 @@ def test_change_in_place_of_what_is_needed() -> None:
         y.sum().backward()
 
 
-def test_change_in_place_of_what_is_not_needed() -> None:
+def test_change_reuse_what_is_not_needed() -> None:
     x = eager.tensor([1.0, 2.0], requires_grad=True)
     y = x * 3
     y += 1

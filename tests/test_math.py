@@ -11,9 +11,12 @@ from cases import cases
 from scipy import special
 
 import staticgrad as sg
+from staticgrad.graph.leaves import constant
 from staticgrad.graph.node import make_node
 from staticgrad.graph.traverse import topological
+from staticgrad.ops.indexing import SCATTER_ADD
 from staticgrad.ops.random_numbers import uniform_like
+from staticgrad.ops.runs import by_runs
 from staticgrad.ops.table import OPS
 from staticgrad.rewrite.gemm import GEMM
 from staticgrad.show.mathml import equations
@@ -72,10 +75,15 @@ def others() -> list[sg.Node]:
     straight_through = sg.custom_gradient(lambda v: (sg.sign(v), lambda adjoint: adjoint))
     a, b = x > 0, x < 1
     state = sg.parameter(np.zeros(2, "int64"), name="state")
+    rows, index = sg.placeholder("v", (64,), "float64"), constant(np.zeros(64, "int64"))
+    scattered = make_node(SCATTER_ADD, [rows, index], {"shape": (4,)})
+    in_runs = by_runs(scattered)
+    assert in_runs is not None
     flags = {"transpose_a": True, "transpose_b": False}
     return [
         sg.stop_gradient(x), straight_through(x), a & b, a | b, a ^ b, ~a,
         uniform_like(x, state), make_node(GEMM, [x, x], flags),
+        in_runs,
     ]  # fmt: skip
 
 
@@ -92,7 +100,7 @@ def test_every_op_prints_in_all_notations() -> None:
     texts = [str(node) for node in nodes]
     assert texts[:6] == ["stop_gradient(x)", "sign(x)", "(x > 0) & (x < 1)", "(x > 0) | (x < 1)",
                          "(x > 0) != (x < 1)", "logical_not(x > 0)"]  # fmt: skip
-    assert texts[6:] == ["uniform(state)", "x.T @ x"]
+    assert texts[6:8] == ["uniform(state)", "x.T @ x"]
     assert nodes[2].latex() == r"\mathbf{x} > 0 \wedge \mathbf{x} < 1"
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import staticgrad as sg
+from staticgrad.graph.traverse import topological
+from staticgrad.show.names import name_results
 
 x = sg.placeholder("x", ("batch", 3), "float64")
 W = sg.parameter(np.ones((3, 2)), name="W")
@@ -150,3 +152,21 @@ def test_printing_changes_nothing_of_the_code() -> None:
         return sg.compile([inputs, labels], [loss, *gradients], name="looked_at").source
 
     assert declare(look=True) == declare(look=False)
+
+
+def test_names_go_to_what_a_variable_takes() -> None:
+    """Not to what a call within the statement takes, nor to what a generator on its line makes."""
+    v = sg.placeholder("v", ("n",), "float64")
+    slope = sg.grad((v**3).sum(), v)
+    hessian = sg.grad(sg.sum(sg.grad(sg.sum(v**3), v)), v)
+    assert "slope" not in slope.latex() and "hessian" not in hessian.latex()
+    parts = [v * 2.0, v * 3.0]
+    loss = sg.sum(v) + 0.1 * sum(sg.sum(p * p) for p in parts)
+    name_results([loss])
+    assert loss.name == "loss"
+    assert [n.name for n in topological([loss]) if n is not loss and n.name] == ["v"]
+
+
+def test_memory_timeline_prints_as_a_table() -> None:
+    text = str(sg.compile([x], sg.sum(sg.tanh(x @ W) @ W.T)).memory_timeline(batch=64))
+    assert text.startswith("workspace: ") and "a tape, of" in text and "forward" in text

@@ -231,9 +231,9 @@ class Emitter(Writer):
             described = f"{format_shape(first.stored_shape)}, {self._type(first)}"
             self.line(f"{first.name} = view(workspace, {end}, {described})")
             for buffer in later:
-                self.kernels.add("in_place_of")
+                self.kernels.add("reuse")
                 described = f"{format_shape(buffer.stored_shape)}, {self._type(buffer)}"
-                self.line(f"{buffer.name} = in_place_of({first.name}, {described})")
+                self.line(f"{buffer.name} = reuse({first.name}, {described})")
             if isinstance(end, int):
                 end += int(size)
             elif number + 1 < len(places):

@@ -16,6 +16,7 @@ import sympy
 from staticgrad.codegen.block import ROWS
 from staticgrad.codegen.choose import late_nodes
 from staticgrad.codegen.cost import bytes_of, is_kernel, is_nest, is_view, stored_bytes
+from staticgrad.codegen.header import columns
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.plan import lifetimes
 from staticgrad.codegen.program import Blocked, Program, Rolled, only_starts, statements
@@ -95,6 +96,22 @@ class MemoryTimeline:
     compiled: Track
     workspace: int
     eager: Track
+
+    def __str__(self) -> str:
+        """What is live at each moment of a call, and when a tape holds most."""
+        lines = [f"workspace: {self.workspace:,} bytes", ""]
+        lines += ["bytes live while the compiled function computes"]
+        lines += columns(
+            (f"{live:>12,}", moment.section, moment.label)
+            for live, moment in zip(self.compiled.totals, self.compiled.moments, strict=True)
+        )
+        totals = self.eager.totals
+        if totals:
+            most = max(range(len(totals)), key=totals.__getitem__)
+            at = self.eager.moments[most]
+            where = f"{totals[most]:,} bytes at {at.label} ({at.section})"
+            lines += ["", f"a tape, of {len(totals)} ops: {where}"]
+        return "\n".join(lines)
 
 
 def memory_timeline(generated: Generated, sizes: Mapping[str, int]) -> MemoryTimeline:

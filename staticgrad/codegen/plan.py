@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from staticgrad.codegen.program import Blocked, Buffer, Program, shared_loops, statements
+from staticgrad.codegen.program import Blocked, Buffer, Program, groups, shared_loops, statements
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
 #: places start at multiples of a cache line, which is also the widest vector
@@ -20,7 +20,6 @@ class Place:
     """A stretch of the workspace, and the buffers that use it one after the other."""
 
     size: Dim
-    free_after: int
     buffers: list[Buffer] = field(default_factory=list)
 
     @property
@@ -81,32 +80,38 @@ def touched(item: Any) -> list[Buffer]:
 def plan(program: Program) -> Program:
     """Give every stored intermediate a place in the workspace. Sets ``program.places`` and
     ``program.workspace``, the number of bytes in all."""
+    # accumulators start right before what they are needed for
+    program.items = [item for group in groups(program.items) for item in group]
     spans = lifetimes(program)
+    sizes = {b: canonical(product(b.stored_shape) * b.dtype.itemsize) for b in spans}
     places: list[Place] = []
-    for buffer, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
-        size = canonical(product(buffer.stored_shape) * buffer.dtype.itemsize)
-        place = next(
-            (
-                place
-                for place in places
-                if _fits(size, place.size)
-                and place.free_after < first
-            ),
-            None,
-        )
-        if place is None:
-            place = Place(size, last)
-            places.append(place)
-        place.free_after = last
-        place.buffers.append(buffer)
+    # the largest first: what is smaller finds room in their places before and after them
+    for buffer in sorted(spans, key=lambda buffer: (-typical(sizes[buffer]), spans[buffer])):
+        size, (first, last) = sizes[buffer], spans[buffer]
+        fitting = [
+            place for place in places
+            if all(last < spans[other][0] or spans[other][1] < first for other in place.buffers)
+            and _fits(size, place.size)
+        ]  # fmt: skip
+        if fitting:
+            fitting[-1].buffers.append(buffer)
+        else:
+            places.append(Place(size, [buffer]))
+    for place in places:
+        place.buffers.sort(key=spans.__getitem__)
     # places of known size first, then those whose size depends on the named dimensions
-    places.sort(key=lambda place: not isinstance(place.size, int))
+    places.sort(key=lambda p: (not isinstance(p.size, int), spans[p.buffers[0]]))
     program.places, program.is_planned = places, True
     exact = [place.exact for place in places if place.exact is not None]
     total = format_dim(canonical(sum(exact, start=0)))
     rounded = [place.rounded_size() for place in places if place.exact is None]
     program.workspace = " + ".join([total] * (total != "0" or not rounded) + rounded)
     return program
+
+
+def typical(size: Dim) -> int:
+    """The size where named dimensions are 64."""
+    return size if isinstance(size, int) else int(size.subs(dict.fromkeys(size.free_symbols, 64)))
 
 
 def _fits(size: Dim, room: Dim) -> bool:

@@ -8,6 +8,7 @@ file name with the line number. The text of the line is read only when somebody 
 from __future__ import annotations
 
 import ast
+import bisect
 import dis
 import functools
 import linecache
@@ -58,7 +59,7 @@ class Origin:
         # found when asked for: to go through the positions takes longer than to make a node
         positions = next(islice(self.code.co_positions(), self.instruction // 2, None))
         line, _, column, _ = positions
-        if not _is_stored(self.code).get(self.instruction, True):
+        if not is_stored(self.code, self.instruction):
             return None
         for start, end, name in around:
             if line is None or column is None or start <= (line, column) < end:
@@ -66,14 +67,19 @@ class Origin:
         return None
 
 
+def is_stored(code: CodeType, place: int) -> bool:
+    """Whether a variable takes what the instruction at ``place`` leaves."""
+    offsets, stored = _stored(code)
+    # while a Python function is called, a frame stands at the end of what belongs to the call
+    return stored[bisect.bisect_right(offsets, place) - 1]
+
+
 @functools.lru_cache(maxsize=256)
-def _is_stored(code: CodeType) -> dict[int, bool]:
-    """For each instruction: whether a variable takes what it leaves."""
+def _stored(code: CodeType) -> tuple[list[int], list[bool]]:
+    """Where instructions begin, and whether a variable takes what each leaves."""
     instructions = list(dis.get_instructions(code))
-    return {
-        one.offset: following.opname.startswith("STORE_")
-        for one, following in pairwise(instructions)
-    }
+    stored = [following.opname.startswith("STORE_") for _, following in pairwise(instructions)]
+    return [one.offset for one in instructions], [*stored, False]
 
 
 def user_origin() -> Origin | None:

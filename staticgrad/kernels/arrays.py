@@ -116,7 +116,7 @@ def view(typing_context, workspace, offset, shape, dtype):
 
 
 @intrinsic
-def in_place_of(typing_context, array, shape, dtype):
+def reuse(typing_context, array, shape, dtype):
     """An array in the memory of one that is no longer needed, and at least as large."""
     kind = contiguous(dtype.dtype, shape)
 
@@ -256,7 +256,8 @@ class Argument:
         if self.kind.endswith("updated"):
             array = value  # it is written to: a copy would not do
             if not isinstance(array, np.ndarray) or array.dtype != self.dtype:
-                raise TypeError(f"{self.name} must be an array of {self.dtype}, got {value!r:.60}")
+                got = getattr(value, "dtype", type(value).__name__)
+                raise TypeError(f"{self.name} is updated: an array of {self.dtype} is needed, not {got}")
             if not array.flags.c_contiguous or not array.flags.writeable:
                 raise ValueError(f"{self.name} is updated: it must be C-contiguous and writeable")
         else:

@@ -19,6 +19,7 @@ from staticgrad.ops.convert import broadcast
 from staticgrad.ops.known import scalar_value
 from staticgrad.ops.movement import PERMUTE, Reshape, inverse, permute, reshape_to
 from staticgrad.ops.slicing import EMBED, SLICE
+from staticgrad.ops.table import OPS
 from staticgrad.rewrite.rules import RuleSet
 
 SIMPLIFY = RuleSet()
@@ -28,6 +29,11 @@ rule = SIMPLIFY.rule
 def is_value(node: Node, number: float) -> bool:
     value = scalar_value(node)
     return value is not None and value == number
+
+
+def make_power(x: Node, exponent: float) -> Node:
+    """The power as such, which ``**`` does not make of every exponent."""
+    return make_node(OPS["power"], [x, number_like(x, exponent)])
 
 
 def number_like(node: Node, value: Any) -> Node:
@@ -48,6 +54,33 @@ def _times_minus_one(node: Node) -> Node | None:
     if is_value(b, -1):
         return scalar.negative(a)
     return scalar.negative(b) if is_value(a, -1) else None
+
+
+@rule("x**1 -> x", "exact", "power", example=lambda x: make_power(x, 1.0))
+def _first_power(node: Node) -> Node | None:
+    return node.inputs[0] if is_value(node.inputs[1], 1) and node.type.is_float else None
+
+
+@rule("x**3 -> x * x * x", "a rounding more than x**3 has; PyTorch and JAX do the same", "power",
+      example=lambda x: make_power(x, 3.0))  # fmt: skip
+def _small_power(node: Node) -> Node | None:
+    x, exponent = node.inputs
+    value = scalar_value(exponent)
+    if value not in (2, 3, 4) or not node.type.is_float:
+        return None
+    squared = scalar.square(x)
+    return squared if value == 2 else squared * (x if value == 3 else squared)
+
+
+@rule("False & c -> False", "exact; so are True | c, True & c and False | c", "logical_and logical_or",
+      example=lambda x: (x > 0) & number_like(x < 0, False))  # fmt: skip
+def _known_truth(node: Node) -> Node | None:
+    decisive = node.op.name == "logical_or"
+    for known, other in (node.inputs, node.inputs[::-1]):
+        value = scalar_value(known)
+        if value is not None:
+            return known if bool(value) is decisive else other
+    return None
 
 
 @rule("x / 1 -> x", "exact", "divide", example=lambda x: x / 1.0)
@@ -289,6 +322,19 @@ def _sum_over_units(node: Node) -> Node | None:
     if not all(source.shape[axis] == 1 for axis in axes) or source.dtype != node.dtype:
         return None
     return reshape_to(source, node.shape)
+
+
+@rule("contraction with a number -> product", "adds nothing", "contract",
+      example=lambda x, y: contract("", x.sum(), "ij", y, "ij"))  # fmt: skip
+def _contraction_with_number(node: Node) -> Node | None:
+    left, right, out = parse(node.attrs["subscripts"])
+    number, array = node.inputs
+    if left and not right:
+        number, array, left, right = array, number, right, left
+    if left or len(right) != len(out):
+        return None
+    moved = permute(array, [right.index(letter) for letter in out])
+    return scalar.multiply(broadcast(number, moved.shape), moved)
 
 
 @rule("transpose in a contraction -> its subscripts", "moves nothing", "contract",

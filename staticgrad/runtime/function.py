@@ -253,11 +253,16 @@ class CompiledFunction(GraphFunction):
 
         ``path``, such as ``step.py``, is the generated function as it reads here; in it, the function
         takes arrays: inputs in order, parameters by name. What it calls stands in a package beside
-        it, ``step_kernels``. Returns ``path``.
+        it, ``step_kernels``. Returns ``path``; ValueError where Python could not import such a name.
         """
         from staticgrad.codegen.export import write
 
         target = Path(path)
+        if target.suffix != ".py" or not target.stem.isidentifier():
+            raise ValueError(
+                f"export: {target.name!r} cannot be imported: a Python file is called an identifier "
+                "with .py behind it, as step.py"
+            )
         write(self._generated, target)
         return target
 

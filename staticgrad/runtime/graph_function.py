@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,12 @@ class GraphFunction(ABC):
                     raise ValueError(
                         f"{self.name}: out for {name} shares memory with an input or a parameter"
                     )
+        for first, second in combinations(range(len(arrays)), 2):
+            if np.may_share_memory(arrays[first], arrays[second]):
+                names = list(self._output_names())
+                raise ValueError(
+                    f"{self.name}: out for {names[first]} shares memory with out for {names[second]}"
+                )
         return arrays
 
     @cached_property

@@ -1,5 +1,5 @@
 """function: computes loss, d_kernel (golden_models.py:44, golden_models.py:43).
-Workspace: 77952 bytes. FLOPs: 17236. Traffic: 11380 bytes.
+Workspace: 67968 bytes. FLOPs: 17236. Traffic: 11380 bytes.
 
     images    float32  (4, 2, 6, 6)  input
     kernel    float32  (3, 2, 3, 3)  parameter
@@ -13,8 +13,8 @@ from staticgrad.kernels.arrays import (
     array_at,
     distinct,
     f32,
-    in_place_of,
     reshaped,
+    reuse,
     short,
     view,
 )
@@ -27,18 +27,18 @@ from staticgrad.vectormath.exponential import tanh
 @njit(error_model="numpy")
 def function(images, parameters, workspace, loss, d_kernel):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if images.shape != (4, 2, 6, 6) or workspace.size < 77952:
+    if images.shape != (4, 2, 6, 6) or workspace.size < 67968:
         return 1  # the caller says what does not fit
     d_kernel = distinct(d_kernel)
     kernel = array_at(parameters[0], (3, 2, 3, 3), f32)
     scratch = view(workspace, 0, (2496,), f32)
-    tanh_convolution_images_2 = in_place_of(scratch, (4, 3, 16), f32)
-    convolution_images = view(workspace, 9984, (4, 3, 4, 4), f32)
-    pooled = in_place_of(convolution_images, (4, 3, 2, 2), f32)
-    d_convolution_images = in_place_of(convolution_images, (4, 3, 16), f32)
-    d_pooled = view(workspace, 10752, (4, 3, 4), f32)
-    d_tanh_convolution_images_2 = view(workspace, 10944, (4, 3, 4, 4), f32)
-    scratch_2 = view(workspace, 11712, (16560,), f32)
+    tanh_convolution_images_2 = reuse(scratch, (4, 3, 16), f32)
+    scratch_2 = reuse(scratch, (16560,), f32)
+    convolution_images = view(workspace, 66240, (4, 3, 4, 4), f32)
+    d_tanh_convolution_images_2 = reuse(convolution_images, (4, 3, 4, 4), f32)
+    pooled = view(workspace, 67008, (4, 3, 2, 2), f32)
+    d_convolution_images = reuse(pooled, (4, 3, 16), f32)
+    d_pooled = view(workspace, 67776, (4, 3, 4), f32)
     convolution_images_2 = reshaped(convolution_images, (4, 3, 16))
     tanh_convolution_images_2_2 = reshaped(tanh_convolution_images_2, (4, 3, 4, 4))
     pooled_2 = reshaped(pooled, (4, 3, 4))

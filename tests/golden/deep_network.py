@@ -30,9 +30,9 @@ from staticgrad.kernels.arrays import (
     f32,
     f64,
     flat,
-    in_place_of,
     layer_at,
     part,
+    reuse,
     short,
     view,
 )
@@ -79,8 +79,8 @@ def train_step(x, y, parameters, workspace, loss):
     linear14_bias = layer_at(parameters[15], (16,), f32)
     lr = f32(array_at(parameters[16], (), f64)[()])
     all_weight = view(workspace, 0, (8, 32, 16), f32)
-    d_tanh13 = in_place_of(all_weight, (32, 16), f32)
-    all_d_weight = in_place_of(all_weight, (8, 16, 16), f32)
+    d_tanh13 = reuse(all_weight, (32, 16), f32)
+    all_d_weight = reuse(all_weight, (8, 16, 16), f32)
     all_tanh1 = view(workspace, 16384, (7, 32, 16), f32)
     all_d_bias = view(workspace, 30720, (8, 16), f32)
     all_gradient = view(workspace, 31232, (8, 32, 16), f32)

@@ -1,5 +1,5 @@
 """train_step: computes loss and updates parameters in place (golden_models.py:27).
-Workspace: 1920 bytes. FLOPs: 13986. Traffic: 11240 bytes.
+Workspace: 1472 bytes. FLOPs: 13986. Traffic: 11240 bytes.
 
     x                          float32  (10, 20)  input
     y                          float32  (10, 1)   input
@@ -24,7 +24,7 @@ Workspace: 1920 bytes. FLOPs: 13986. Traffic: 11240 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, f32, f64, flat, short, view
+from staticgrad.kernels.arrays import array_at, f32, f64, flat, reuse, short, view
 from staticgrad.kernels.gemm import matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import maximum, plus, where
 from staticgrad.vectormath.powers import power
@@ -59,7 +59,7 @@ def update(
 @njit(error_model="numpy")
 def train_step(x, y, parameters, workspace, loss):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if x.shape != (10, 20) or y.shape != (10, 1) or workspace.size < 1920:
+    if x.shape != (10, 20) or y.shape != (10, 1) or workspace.size < 1472:
         return 1  # the caller says what does not fit
     linear0_weight = array_at(parameters[0], (10, 20), f32)
     linear0_bias = array_at(parameters[1], (10,), f32)
@@ -78,11 +78,11 @@ def train_step(x, y, parameters, workspace, loss):
     linear2_bias_exp_avg = array_at(parameters[14], (1,), f32)
     linear2_bias_exp_avg_sq = array_at(parameters[15], (1,), f32)
     x_linear0_weight = view(workspace, 0, (10, 10), f32)
-    d_linear0_bias = view(workspace, 448, (10,), f32)
-    d_linear2_weight = view(workspace, 512, (10,), f32)
-    relu1 = view(workspace, 576, (10,), f32)
-    d_linear0 = view(workspace, 640, (10, 10), f32)
-    d_linear0_weight = view(workspace, 1088, (10, 20), f32)
+    d_linear0_weight = reuse(x_linear0_weight, (10, 20), f32)
+    d_linear0_bias = view(workspace, 832, (10,), f32)
+    d_linear2_weight = view(workspace, 896, (10,), f32)
+    relu1 = view(workspace, 960, (10,), f32)
+    d_linear0 = view(workspace, 1024, (10, 10), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     matmul_nt(x, linear0_weight, x_linear0_weight)  # x @ linear0_weight.T  [golden_models.py:27]

@@ -1,5 +1,5 @@
 """attention: computes loss, d_q, d_k, d_v (models.py:108, models.py:106, models.py:107).
-Workspace: 3648 bytes. FLOPs: 33409. Traffic: 18500 bytes.
+Workspace: 3584 bytes. FLOPs: 33409. Traffic: 18500 bytes.
 
     q     float32  (16, 8)  input
     k     float32  (16, 8)  input
@@ -14,7 +14,7 @@ from math import inf
 
 from numba import njit
 
-from staticgrad.kernels.arrays import distinct, f32, in_place_of, short, view
+from staticgrad.kernels.arrays import distinct, f32, reuse, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import maximum, plus
 from staticgrad.vectormath.exponential import exp
@@ -23,18 +23,18 @@ from staticgrad.vectormath.exponential import exp
 @njit(error_model="numpy")
 def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if q.shape != (16, 8) or k.shape != (16, 8) or v.shape != (16, 8) or workspace.size < 3648:
+    if q.shape != (16, 8) or k.shape != (16, 8) or v.shape != (16, 8) or workspace.size < 3584:
         return 1  # the caller says what does not fit
     d_q = distinct(d_q)
     d_k = distinct(d_k)
     d_v = distinct(d_v)
     q_k = view(workspace, 0, (16, 16), f32)
-    attended = in_place_of(q_k, (16, 8), f32)
-    d_weights = in_place_of(q_k, (16, 16), f32)
+    d_weights = reuse(q_k, (16, 16), f32)
     exponential = view(workspace, 1024, (16,), f32)
-    weights = view(workspace, 1088, (16, 16), f32)
-    d_attended = view(workspace, 2112, (16, 8), f32)
-    d_q_k = view(workspace, 2624, (16, 16), f32)
+    d_attended = reuse(exponential, (16, 8), f32)
+    weights = view(workspace, 1536, (16, 16), f32)
+    attended = view(workspace, 2560, (16, 8), f32)
+    d_q_k = reuse(attended, (16, 16), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     matmul_nt(q, k, q_k)  # q @ k.T  [models.py:106]

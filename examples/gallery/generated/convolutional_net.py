@@ -1,5 +1,5 @@
 """convolutional_net: computes loss and updates parameters in place (models.py:74).
-Workspace: 90496 bytes. FLOPs: 123441. Traffic: 122220 bytes.
+Workspace: 70848 bytes. FLOPs: 123441. Traffic: 122220 bytes.
 
     images                       float32  (8, 1, 8, 8)  input
     labels                       int64    (8,)          input
@@ -25,8 +25,8 @@ from staticgrad.kernels.arrays import (
     f32,
     f64,
     flat,
-    in_place_of,
     reshaped,
+    reuse,
     short,
     view,
 )
@@ -52,7 +52,7 @@ def update(parameter, gradient, momentum_buffer, momentum, lr):
 @njit(error_model="numpy")
 def convolutional_net(images, labels, parameters, workspace, loss):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if images.shape != (8, 1, 8, 8) or labels.shape != (8,) or workspace.size < 90496:
+    if images.shape != (8, 1, 8, 8) or labels.shape != (8,) or workspace.size < 70848:
         return 1  # the caller says what does not fit
     conv_weight = array_at(parameters[0], (4, 1, 3, 3), f32)
     conv_bias = array_at(parameters[1], (4,), f32)
@@ -65,21 +65,21 @@ def convolutional_net(images, labels, parameters, workspace, loss):
     fc_weight_momentum_buffer = array_at(parameters[8], (10, 64), f32)
     fc_bias_momentum_buffer = array_at(parameters[9], (10,), f32)
     scratch = view(workspace, 0, (2784,), f32)
-    maximum_conv = in_place_of(scratch, (8, 4, 64), f32)
-    d_conv_weight = in_place_of(scratch, (4, 1, 3, 3), f32)
-    convolution_images = view(workspace, 11136, (8, 4, 8, 8), f32)
-    features = in_place_of(convolution_images, (8, 4, 4, 4), f32)
-    features_2_fc_weight = view(workspace, 19328, (8, 10), f32)
-    sum_d_conv = in_place_of(features_2_fc_weight, (8, 4), f32)
-    d_fc_bias = view(workspace, 19648, (10,), f32)
-    fc = view(workspace, 19712, (10,), f32)
-    exponential = view(workspace, 19776, (10,), f32)
-    d_fc = view(workspace, 19840, (8, 10), f32)
-    d_features_2 = view(workspace, 20160, (8, 64), f32)
-    d_maximum_conv = view(workspace, 22208, (8, 4, 8, 8), f32)
-    d_fc_weight = in_place_of(d_maximum_conv, (10, 64), f32)
-    d_conv = view(workspace, 30400, (8, 4, 64), f32)
-    scratch_2 = view(workspace, 38592, (12972,), f32)
+    maximum_conv = reuse(scratch, (8, 4, 64), f32)
+    scratch_2 = reuse(scratch, (12972,), f32)
+    convolution_images = view(workspace, 51904, (8, 4, 8, 8), f32)
+    exponential = reuse(convolution_images, (10,), f32)
+    d_maximum_conv = reuse(convolution_images, (8, 4, 8, 8), f32)
+    d_conv_weight = reuse(convolution_images, (4, 1, 3, 3), f32)
+    features = view(workspace, 60096, (8, 4, 4, 4), f32)
+    features_2_fc_weight = view(workspace, 62144, (8, 10), f32)
+    d_features_2 = reuse(features_2_fc_weight, (8, 64), f32)
+    d_conv = reuse(features_2_fc_weight, (8, 4, 64), f32)
+    d_fc_weight = reuse(features_2_fc_weight, (10, 64), f32)
+    d_fc_bias = view(workspace, 70336, (10,), f32)
+    fc = view(workspace, 70400, (10,), f32)
+    sum_d_conv = reuse(fc, (8, 4), f32)
+    d_fc = view(workspace, 70528, (8, 10), f32)
     convolution_images_2 = reshaped(convolution_images, (8, 4, 64))
     maximum_conv_2 = reshaped(maximum_conv, (8, 4, 8, 8))
     features_2 = reshaped(features, (8, 64))

@@ -1,5 +1,5 @@
 """digits_classifier: computes loss and updates parameters in place (models.py:52).
-Workspace: 384 * batch + 9792 + (40 * batch + 63) // 64 * 64 bytes. FLOPs: 10505 * batch + 53090.
+Workspace: 384 * batch + 9664 + (40 * batch + 63) // 64 * 64 bytes. FLOPs: 10505 * batch + 53090.
 Traffic: 2008 * batch + 88132 bytes.
 
     images                     float32  (batch, 64)  input
@@ -27,7 +27,7 @@ from math import inf
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, f32, f64, flat, in_place_of, short, view
+from staticgrad.kernels.arrays import array_at, f32, f64, flat, reuse, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import maximum, plus, where
 from staticgrad.vectormath.exponential import exp
@@ -68,7 +68,7 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     if (
         images.shape != (batch, 64)
         or labels.shape != (batch,)
-        or workspace.size < 384 * batch + 9792 + (40 * batch + 63) // 64 * 64
+        or workspace.size < 384 * batch + 9664 + (40 * batch + 63) // 64 * 64
     ):
         return 1  # the caller says what does not fit
     linear0_weight = array_at(parameters[0], (32, 64), f32)
@@ -88,21 +88,21 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     linear2_bias_exp_avg = array_at(parameters[14], (10,), f32)
     linear2_bias_exp_avg_sq = array_at(parameters[15], (10,), f32)
     d_linear2_bias = view(workspace, 0, (10,), f32)
-    linear2 = view(workspace, 64, (10,), f32)
-    exponential = view(workspace, 128, (10,), f32)
-    d_linear0_bias = view(workspace, 192, (32,), f32)
-    d_linear0_weight = view(workspace, 320, (32, 64), f32)
-    d_linear2_weight = view(workspace, 8512, (10, 32), f32)
-    end = 9792
+    exponential = view(workspace, 64, (10,), f32)
+    d_linear2_weight = reuse(exponential, (10, 32), f32)
+    linear2 = view(workspace, 1344, (10,), f32)
+    d_linear0_bias = reuse(linear2, (32,), f32)
+    d_linear0_weight = view(workspace, 1472, (32, 64), f32)
+    end = 9664
     images_linear0_weight = view(workspace, end, (batch, 32), f32)
-    relu1_linear2_weight = in_place_of(images_linear0_weight, (batch, 10), f32)
-    d_relu1 = in_place_of(images_linear0_weight, (batch, 32), f32)
+    d_relu1 = reuse(images_linear0_weight, (batch, 32), f32)
     end += 128 * batch
     relu1 = view(workspace, end, (batch, 32), f32)
     end += 128 * batch
+    relu1_linear2_weight = view(workspace, end, (batch, 10), f32)
+    d_linear0 = reuse(relu1_linear2_weight, (batch, 32), f32)
+    end += 128 * batch
     d_linear2 = view(workspace, end, (batch, 10), f32)
-    end += (40 * batch + 63) // 64 * 64
-    d_linear0 = view(workspace, end, (batch, 32), f32)
 
     # ---- indices in range --------------------------------------------------------------------
     for i in range(batch):

@@ -30,7 +30,7 @@ Workspace: 16512 bytes. FLOPs: 142080. Traffic: 82252 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, f32, f64, flat, in_place_of, short, view
+from staticgrad.kernels.arrays import array_at, f32, f64, flat, reuse, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.error_function import erfc
@@ -96,23 +96,23 @@ def residual_block(x, y, parameters, workspace, loss):
     fc2_bias_exp_avg = array_at(parameters[20], (16,), f32)
     fc2_bias_exp_avg_sq = array_at(parameters[21], (16,), f32)
     x_minus_scaled_sum_x = view(workspace, 0, (16,), f32)
-    d_fc2_bias = in_place_of(x_minus_scaled_sum_x, (16,), f32)
-    product = view(workspace, 64, (32, 16), f32)
-    d_fc1_weight = in_place_of(product, (16, 16), f32)
-    norm = view(workspace, 2112, (32, 16), f32)
-    d_fc2_weight = in_place_of(norm, (16, 16), f32)
-    norm_fc1_weight = view(workspace, 4160, (32, 16), f32)
-    hidden_fc2_weight = in_place_of(norm_fc1_weight, (32, 16), f32)
-    d_hidden = in_place_of(norm_fc1_weight, (32, 16), f32)
-    d_norm = in_place_of(norm_fc1_weight, (32, 16), f32)
-    fc1 = view(workspace, 6208, (32, 16), f32)
-    d_norm_weight = in_place_of(fc1, (16,), f32)
-    half_erfc_product = view(workspace, 8256, (32, 16), f32)
-    d_norm_bias = in_place_of(half_erfc_product, (16,), f32)
-    hidden = view(workspace, 10304, (32, 16), f32)
-    d_fc2 = view(workspace, 12352, (32, 16), f32)
-    d_fc1_bias = view(workspace, 14400, (16,), f32)
-    d_fc1 = view(workspace, 14464, (32, 16), f32)
+    d_fc1 = reuse(x_minus_scaled_sum_x, (32, 16), f32)
+    d_fc2_weight = reuse(x_minus_scaled_sum_x, (16, 16), f32)
+    product = view(workspace, 2048, (32, 16), f32)
+    norm = view(workspace, 4096, (32, 16), f32)
+    norm_fc1_weight = view(workspace, 6144, (32, 16), f32)
+    hidden_fc2_weight = reuse(norm_fc1_weight, (32, 16), f32)
+    d_hidden = reuse(norm_fc1_weight, (32, 16), f32)
+    d_norm_bias = reuse(norm_fc1_weight, (16,), f32)
+    fc1 = view(workspace, 8192, (32, 16), f32)
+    d_norm_weight = reuse(fc1, (16,), f32)
+    half_erfc_product = view(workspace, 10240, (32, 16), f32)
+    d_norm = reuse(half_erfc_product, (32, 16), f32)
+    d_fc1_weight = reuse(half_erfc_product, (16, 16), f32)
+    hidden = view(workspace, 12288, (32, 16), f32)
+    d_fc2_bias = view(workspace, 14336, (16,), f32)
+    d_fc2 = view(workspace, 14400, (32, 16), f32)
+    d_fc1_bias = view(workspace, 16448, (16,), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     # x_minus_scaled_sum_x = x - sum(x, axis=1) / 16  [models.py:88]
