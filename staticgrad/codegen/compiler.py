@@ -20,6 +20,7 @@ from staticgrad.codegen.schedule import schedule
 from staticgrad.codegen.settings import cast_settings
 from staticgrad.codegen.share import share
 from staticgrad.codegen.stages import Runner
+from staticgrad.codegen.unread import drop_unread
 from staticgrad.graph.dims import symbols_of
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
@@ -32,6 +33,7 @@ LOOP_PASSES: tuple[Callable[[Program], Program], ...] = (
     recompute,  # what is cheap is computed in each loop that needs it
     peel,  # first and last steps apart, so that those in between need no conditions
     contract,  # what lives within one step of a loop is not stored
+    drop_unread,  # values that nobody reads are not computed
     cast_settings,  # scalar parameters are read in the dtype that is needed
     block,  # a long axis that loops and products share is gone through in blocks of rows
     share,  # long loops go to several threads

@@ -22,6 +22,7 @@ from staticgrad.vectormath.straightline import (
     copy_sign,
     elementary,
     fma,
+    is_nan,
     magnitude,
     narrowed,
     polynomial,
@@ -175,7 +176,7 @@ def lgamma(argument):
     # poles at the integers up to zero; all large numbers are integers
     pole = (x <= 0.0) & (x == nearest_integer(x))
     value = select(pole | (size == math.inf), math.inf, value)
-    return narrowed(select(x == x, value, x), argument)
+    return narrowed(select(is_nan(x), x, value), argument)
 
 
 @elementary
