@@ -10,9 +10,10 @@ from staticgrad.codegen.program import Buffer, Program, Statement, statements
 
 def drop_unread(program: Program) -> Program:
     """Leave out numbers that no statement reads any more, since each computes them for itself."""
+    unread: set[int] = set()
     while True:
         everywhere = read_by(program.items)
-        unread: set[int] = set()
+        known = len(unread)
         for item in program.items:
             here = read_by([item])
             for member in statements(item):
@@ -23,9 +24,9 @@ def drop_unread(program: Program) -> Program:
                 readers = here if target in program.repeated else everywhere
                 if target.is_local and target.memory not in readers:
                     unread.add(id(member))
-        if not unread:
+        if len(unread) == known:
             return program
-        program.items = without(program.items, lambda member, unread=unread: id(member) in unread)
+        program.items = without(program.items, lambda member: id(member) in unread)
 
 
 def read_by(items: list[Any]) -> set[Buffer]:
