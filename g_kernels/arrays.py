@@ -256,7 +256,8 @@ class Argument:
         if self.kind.endswith("updated"):
             array = value  # it is written to: a copy would not do
             if not isinstance(array, np.ndarray) or array.dtype != self.dtype:
-                raise TypeError(f"{self.name} must be an array of {self.dtype}, got {value!r:.60}")
+                got = getattr(value, "dtype", type(value).__name__)
+                raise TypeError(f"{self.name} is updated: it takes an array of {self.dtype}, not {got}")
             if not array.flags.c_contiguous or not array.flags.writeable:
                 raise ValueError(f"{self.name} is updated: it must be C-contiguous and writeable")
         else:
