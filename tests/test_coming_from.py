@@ -25,6 +25,12 @@ NOT_RUN = ("gradcheck", "profiler", "anomaly", "custom_vjp", "optax", "check_gra
            "set_num_threads", "manual_seed", "make_jaxpr", "no_grad")  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of the tables write files."""
+    monkeypatch.chdir(tmp_path)
+
+
 def rows(section: str) -> list[tuple[str, str]]:
     found = []
     for line in SECTIONS[section].splitlines():
@@ -72,10 +78,7 @@ def right_sides(section: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("section", list(SECTIONS))
-def test_the_right_column_runs(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_right_column_runs(section: str) -> None:
     threads = sg.get_num_threads()
     assert len(right_sides(section)) >= 15
     sg.set_num_threads(threads)

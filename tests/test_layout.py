@@ -35,6 +35,10 @@ def test_imports_go_downward() -> None:
             assert room in ("__init__", "__main__"), path
 
 
+def test_the_top_level_holds_no_code() -> None:
+    assert not list(ROOT.parent.glob("*.py")) and not list(ROOT.parent.glob("*_kernels"))
+
+
 def test_files_can_be_read_in_a_sitting() -> None:
     for path in ROOT.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= LONGEST_FILE, path
