@@ -57,8 +57,7 @@ def inherit(node: Node, replaced: Node) -> Node:
     node.origin = replaced.origin
     node.adjoint_of = replaced.adjoint_of
     if node.role is None:
-        node.role, node.adjoint_too_of = replaced.role, replaced.adjoint_too_of
-        node.derivative_of = replaced.derivative_of
+        take_role(node, replaced)
     node.effects = node.effects or replaced.effects
     return node
 
@@ -66,9 +65,13 @@ def inherit(node: Node, replaced: Node) -> Node:
 def lend_role(node: Node, replaced: Node) -> None:
     """A part of a derivation that turns out to be a whole adjoint is called so."""
     if node.role is None and node.name is None and node.adjoint_of is not None and node.inputs:
-        node.role, node.adjoint_too_of = replaced.role, replaced.adjoint_too_of
-        node.adjoint_of = replaced.adjoint_of
-        node.derivative_of = replaced.derivative_of
+        take_role(node, replaced)
+
+
+def take_role(node: Node, other: Node) -> None:
+    """Say of ``node`` that it is the adjoint that ``other`` is."""
+    node.role, node.adjoint_of = other.role, other.adjoint_of
+    node.adjoint_too_of, node.derivative_of = other.adjoint_too_of, other.derivative_of
 
 
 def transform(

@@ -6,7 +6,7 @@ import numpy as np
 
 from staticgrad.graph.leaves import constant
 from staticgrad.graph.node import Node, rewriting
-from staticgrad.graph.traverse import inherit, interning_key, transform
+from staticgrad.graph.traverse import inherit, interning_key, take_role, transform
 from staticgrad.ops import scalar
 from staticgrad.ops.composite import Composite
 from staticgrad.ops.convert import broadcast
@@ -42,9 +42,7 @@ def merge_common_subexpressions(graph: Graph) -> Graph:
             if found.name is None and node.name is not None:
                 found.name = node.name
             if found.role is None and node.role is not None:
-                found.role, found.adjoint_of = node.role, node.adjoint_of
-                found.adjoint_too_of = node.adjoint_too_of
-                found.derivative_of = node.derivative_of
+                take_role(found, node)
             elif found.adjoint_of is not None and node.adjoint_of is None:
                 # needed by the forward pass: that is where it is computed
                 found.adjoint_of, found.origin, found.role = None, node.origin, None
