@@ -19,7 +19,7 @@ import sympy
 from staticgrad.codegen.ranges import Range
 from staticgrad.graph.dims import Dim, Shape, canonical
 from staticgrad.graph.node import Node
-from staticgrad.kernels.gemm import LARGE
+from staticgrad.kernels.gemm import PART
 from staticgrad.ops.lowering import Index, Scalar
 from staticgrad.show.names import Names
 
@@ -147,7 +147,7 @@ class Call:
         """Whether its kernel may use several threads; a named dimension counts as 128."""
         depth = self.operands[0].shape[-2 if self.transpose[0] else -1]
         sizes = (*self.target.shape[-2:], depth)
-        return math.prod(size if isinstance(size, int) else 128 for size in sizes) >= LARGE
+        return math.prod(size if isinstance(size, int) else 128 for size in sizes) >= 2 * PART
 
     @property
     def kernel(self) -> str:

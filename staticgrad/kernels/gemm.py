@@ -29,10 +29,11 @@ from staticgrad.kernels.vectors import (
     smaller,
 )
 
-#: multiplications from which on a product is shared out, some 150 microseconds
-LARGE = 2**23
-#: into how many parts, at most, and what their rows or columns are a multiple of
-PARTS, GRAIN = 16, 64
+#: multiplications of a part for another thread, at least: some 20 microseconds: handing it over takes
+#: takes half of one
+PART = 2**20
+#: into how many parts a product is shared out at most
+PARTS = 16
 
 
 def block_function(module, number, height, vectors):
@@ -309,29 +310,44 @@ def product_type(transpose_a, transpose_b, a, b, out, *adds):
         adds = FLAG(0)
         if len(arguments) > 3:
             adds = context.cast(builder, arguments[3], signature.args[3], types.boolean)
-        share_out(builder, number, [*operands, adds])
+        builder.call(shared_product_function(builder.module, number), [*operands, adds])
         return context.get_dummy_value()
 
     return types.void(a, b, out, *adds), generate
 
 
-def share_out(builder, number, operands):
-    """A product in parts: of the columns, or of the rows where there are few columns."""
-    rows, columns, depth = operands[8:11]
+def shared_product_function(module, number):
+    """The same as ``product_function``, in parts if it is worth it: of the columns, or of the rows
+    where there are few columns. The bits are the same for any parts."""
+    kit, one = Vectors(number), INDEX(1)
+    product = product_function(module, number)
+    made, builder = function(
+        module, f"staticgrad_shared_product_f{kit.bits}",
+        [kit.pointer, INDEX, INDEX] * 2 + [kit.pointer, INDEX, INDEX, INDEX, INDEX, FLAG],
+    )  # fmt: skip
+    if builder is None:
+        return made
+    rows, columns, depth = made.args[8:11]
     volume = builder.mul(rows, builder.mul(columns, depth))
-    is_large = builder.icmp_signed(">=", volume, INDEX(LARGE))
-    by_columns = builder.icmp_signed(">=", columns, INDEX(2 * GRAIN))
+    parts = smaller(builder, builder.sdiv(volume, INDEX(PART)), INDEX(PARTS))
+    by_columns = builder.icmp_signed(">=", columns, INDEX(2 * kit.width))
     length = builder.select(by_columns, columns, rows)
-    share = builder.sdiv(builder.add(length, INDEX(PARTS - 1)), INDEX(PARTS))
-    share = builder.sdiv(builder.add(share, INDEX(GRAIN - 1)), INDEX(GRAIN))
-    share = builder.mul(share, INDEX(GRAIN))
-    # a product that is not large is one part
-    share = builder.select(is_large, share, larger(builder, length, INDEX(1)))
-    count = builder.sdiv(builder.sub(builder.add(length, share), INDEX(1)), share)
-    record, kind = pack_record(builder, [*operands, by_columns, share])
-    routine = part_of_product(builder.module, number, kind)
-    # where the result has no elements, it has no parts
-    run_parts(builder, routine, builder.bitcast(record, cgutils.voidptr_t), count)
+    grain = builder.select(by_columns, INDEX(kit.width), INDEX(ROWS))
+    share = ceiling(builder, length, larger(builder, parts, one))
+    share = builder.mul(ceiling(builder, share, grain), grain)
+    count = ceiling(builder, length, larger(builder, share, one))
+    record, kind = pack_record(builder, [*made.args, by_columns, share])
+    run_parts(
+        builder, part_of_product(module, number, kind), builder.bitcast(record, cgutils.voidptr_t),
+        count, lambda: builder.call(product, made.args),
+    )  # fmt: skip
+    builder.ret_void()
+    return made
+
+
+def ceiling(builder, dividend, divisor):
+    """The quotient, rounded up, of numbers that are not negative."""
+    return builder.sdiv(builder.add(dividend, builder.sub(divisor, INDEX(1))), divisor)
 
 
 def part_of_product(module, number, kind):

@@ -91,8 +91,9 @@ def part_function(context, module, description, called, record_type):
     return part
 
 
-def run_parts(builder, part, record, count):
-    """Hand the parts to the pool, or run them one after the other."""
+def run_parts(builder, part, record, count, alone=None):
+    """Hand the parts to the pool, or run them one after the other: ``alone()`` writes that where there
+    is a better way than part by part."""
     module, word = builder.module, ir.IntType(64)
     if POOL in module.globals:
         pool = module.globals[POOL]
@@ -102,13 +103,17 @@ def run_parts(builder, part, record, count):
     address = builder.load_atomic(pool, "acquire", 8)
     several = builder.icmp_signed(">", count, ir.Constant(word, 1))
     available = builder.icmp_unsigned("!=", address, ir.Constant(word, 0))
-    with builder.if_else(builder.and_(several, available)) as (threads, alone):
+    with builder.if_else(builder.and_(several, available)) as (threads, otherwise):
         with threads:
             kind = ir.FunctionType(ir.VoidType(), [part.type, cgutils.voidptr_t, word])
             run = builder.inttoptr(address, kind.as_pointer())
             builder.call(run, [part, record, count])
-        with alone, cgutils.for_range(builder, count) as loop:
-            builder.call(part, [record, loop.index])
+        with otherwise:
+            if alone is not None:
+                alone()
+            else:
+                with cgutils.for_range(builder, count) as loop:
+                    builder.call(part, [record, loop.index])
 
 
 def propagate_error(context, builder, place):
