@@ -29,8 +29,8 @@ from staticgrad.kernels.vectors import (
     smaller,
 )
 
-#: multiplications of a part for another thread, at least: some 20 microseconds: handing it over takes
-#: takes half of one
+#: multiplications of a part, at least, some 20 microseconds: handing it over takes half of one, but
+#: then what the part has computed lies in another core's cache
 PART = 2**20
 #: into how many parts a product is shared out at most
 PARTS = 16
@@ -351,11 +351,11 @@ def ceiling(builder, dividend, divisor):
 
 
 def part_of_product(module, number, kind):
-    """``void part(void *record, int64_t number)``: some columns or rows of a product."""
+    """``void part(void *record, int64_t number, int64_t place)``: some columns or rows of a product."""
     bits = Vectors(number).bits
     product = product_function(module, number)
     made, builder = function(
-        module, f"staticgrad_part_of_product_f{bits}", [cgutils.voidptr_t, INDEX]
+        module, f"staticgrad_part_of_product_f{bits}", [cgutils.voidptr_t, INDEX, INDEX]
     )
     if builder is None:
         return made

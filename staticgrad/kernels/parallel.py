@@ -36,11 +36,24 @@ def in_parallel(typing_context, function, count, arguments):
     Any thread may run any part, in any order: parts must not depend on each other, nor touch Python
     objects. An error that one of them raises is raised here once all are done.
     """
+    return parallel_call(typing_context, function, count, arguments, 1)
+
+
+@intrinsic
+def in_parallel_with_place(typing_context, function, count, arguments):
+    """The same for a ``function(part, place, *arguments)``: parts that run at the same time have
+    different places in ``range(count)``, and may use memory that belongs to the place."""
+    return parallel_call(typing_context, function, count, arguments, 2)
+
+
+def parallel_call(typing_context, function, count, arguments, numbers):
+    """The signature of such a call, and how it is written; ``numbers`` are what a part is told of
+    itself."""
     if not isinstance(function, types.Dispatcher):
         raise TypingError(f"in_parallel takes a compiled function, not {function}")
     if not isinstance(arguments, types.BaseTuple) or not isinstance(count, types.Integer):
         raise TypingError(f"in_parallel takes a count and a tuple, not {count} and {arguments}")
-    called = function.get_call_type(typing_context, (types.int64, *arguments), {})
+    called = function.get_call_type(typing_context, (*[types.int64] * numbers, *arguments), {})
     if called.return_type != types.none:
         raise TypingError(f"a part returns nothing, not {called.return_type}")
 
@@ -49,7 +62,7 @@ def in_parallel(typing_context, function, count, arguments):
         record, kind = pack_record(builder, [*items, ir.Constant(ir.IntType(64), 0)])
         compiled = function.dispatcher.get_compile_result(called)
         context.active_code_library.add_linking_library(compiled.library)
-        part = part_function(context, builder.module, compiled.fndesc, called, kind)
+        part = part_function(context, builder.module, compiled.fndesc, called, kind, numbers)
         number = context.cast(builder, values[1], signature.args[1], types.int64)
         run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), number)
         propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items)))
@@ -67,10 +80,10 @@ def pack_record(builder, items):
     return record, kind
 
 
-def part_function(context, module, description, called, record_type):
-    """``void part(void *record, int64_t number)``, which the threads call."""
+def part_function(context, module, description, called, record_type, numbers):
+    """``void part(void *record, int64_t number, int64_t place)``, which the threads call."""
     word = ir.IntType(64)
-    kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word])
+    kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word])
     part = ir.Function(module, kind, module.get_unique_name("staticgrad_part"))
     part.linkage = "internal"
     builder = ir.IRBuilder(part.append_basic_block())
@@ -81,7 +94,7 @@ def part_function(context, module, description, called, record_type):
     ]
     items = [builder.load(field) for field in fields[:-1]]
     status, _ = context.call_internal_no_propagate(
-        builder, description, called, [part.args[1], *items]
+        builder, description, called, [*part.args[1 : 1 + numbers], *items]
     )
     with builder.if_then(status.is_error, likely=False):
         # the first error stays
@@ -113,7 +126,7 @@ def run_parts(builder, part, record, count, alone=None):
                 alone()
             else:
                 with cgutils.for_range(builder, count) as loop:
-                    builder.call(part, [record, loop.index])
+                    builder.call(part, [record, loop.index, ir.Constant(word, 0)])
 
 
 def propagate_error(context, builder, place):

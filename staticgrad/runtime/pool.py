@@ -26,7 +26,7 @@ from numba.core.registry import cpu_target
 SYMBOL = "staticgrad_pool"
 #: words of the state; what different threads write at the same time is a cache line apart
 LIMIT, STARTED, STOPPING, FLOATS = 0, 1, 2, 3
-BUSY, NEXT, ACTIVE, GENERATION, SLEEPERS = 8, 16, 24, 32, 40
+BUSY, NEXT, PLACES, ACTIVE, GENERATION, SLEEPERS = 8, 16, 17, 24, 32, 40
 FUNCTION, CONTEXT, COUNT, OPEN = 48, 49, 50, 51
 MUTEX, CONDITION, HANDLES = 64, 80, 96
 MOST_THREADS = 256
@@ -37,7 +37,8 @@ PATIENCE = 2000
 
 WORD, INT = ir.IntType(64), ir.IntType(32)
 POINTER = ir.IntType(8).as_pointer()
-PART = ir.FunctionType(ir.VoidType(), [POINTER, WORD])
+#: what a part is given: the job's context, its own number, the place of its thread
+PART = ir.FunctionType(ir.VoidType(), [POINTER, WORD, WORD])
 ROUTINES = {
     "pthread_create": (INT, [POINTER, POINTER, POINTER, POINTER]),
     "pthread_join": (INT, [WORD, POINTER]),
@@ -123,18 +124,24 @@ class Writer(ir.IRBuilder):
             self.call(declared(self.module, name, [POINTER]), [self.pointer(FLOATS)])
 
     def take_parts(self) -> None:
-        """Run parts until all have been handed out."""
+        """Run parts until all have been handed out. A thread takes a place with its first part, so that
+        there are no more places than parts."""
         function = self.inttoptr(self.read(FUNCTION), PART.as_pointer())
         context = self.inttoptr(self.read(CONTEXT), POINTER)
         count = self.read(COUNT)
-        more, body, end = (self.append_basic_block(n) for n in ("more", "part", "no_more"))
-        self.branch(more)
-        self.position_at_end(more)
-        part = self.add_to(NEXT, 1)
-        self.cbranch(self.icmp_signed("<", part, count), body, end)
+        begin, body, end = (self.append_basic_block(n) for n in ("begin", "part", "no_more"))
+        before = self.add_to(NEXT, 1)
+        self.cbranch(self.icmp_signed("<", before, count), begin, end)
+        self.position_at_end(begin)
+        place = self.add_to(PLACES, 1)
+        self.branch(body)
         self.position_at_end(body)
-        self.call(function, [context, part])
-        self.branch(more)
+        part = self.phi(WORD)
+        self.call(function, [context, part, place])
+        after = self.add_to(NEXT, 1)
+        part.add_incoming(before, begin)
+        part.add_incoming(after, body)
+        self.cbranch(self.icmp_signed("<", after, count), body, end)
         self.position_at_end(end)
 
     def loop_until(self, condition: Any, looks: int | None, instead: Any) -> None:
@@ -318,7 +325,7 @@ def _write_run(
     number = w.load(counter)
     w.cbranch(w.icmp_signed("<", number, count), body, end)
     w.position_at_end(body)
-    w.call(part, [context, number])
+    w.call(part, [context, number, w.number(0)])
     w.store(w.add(number, w.number(1)), counter)
     w.branch(more)
     w.position_at_end(end)
@@ -330,6 +337,7 @@ def _write_run(
     w.write(CONTEXT, w.ptrtoint(context, WORD))
     w.write(COUNT, count)
     w.write(NEXT, 0)
+    w.write(PLACES, 0)
     w.float_settings(keep=True)
     w.write(OPEN, 1)
     w.add_to(GENERATION, 1)
