@@ -150,7 +150,20 @@ def test_second_derivatives() -> None:
     second = sg.grad(first, x)
     assert str(first) == "cos(x) * exp(-x**2) - 2 * x * sin(x) * exp(-x**2)"
     assert second.latex().startswith(r"\frac{{\partial }^{2}f}{\partial {x}^{2}} = ")
-    assert mathml.equations([second])[-1].name == "d2_f_d_x2"
+    assert mathml.equations([second])[-1].name == "second"
+    assert mathml.equations([sg.grad(first, x)])[-1].name == "d2_f_d_x2"
+
+
+def test_a_partial_derivative_under_the_users_name() -> None:
+    """What is no derivative of a scalar with a name stands under the variable that holds it."""
+    x, t = sg.placeholder("x", ("n",)), sg.placeholder("t", ("n",))
+    u = sg.sin(x) * sg.cos(t)
+    u_x, u_t = sg.grad(u, [x, t], seed=1.0)
+    assert str(u * u_x - 2 * u_t).splitlines()[0] == "u * u_x + 2 * sin(x) * sin(t)"
+    assert r"\mathbf{u}\odot{\mathbf{u}}_{x}" in (u * u_x).latex().replace(" ", "")
+    loss = sg.sum(u)
+    slope = sg.grad(loss, x)
+    assert slope.latex().startswith(r"\frac{\partial \mathrm{loss}}{\partial \mathbf{x}} =")
 
 
 def test_derivatives_of_two_scalars_are_told_apart() -> None:

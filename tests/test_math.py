@@ -73,7 +73,8 @@ def others() -> list[sg.Node]:
     """Nodes of ops that no sample has."""
     x = sg.placeholder("x", (4, 6), "float64")
     straight_through = sg.custom_gradient(lambda v: (sg.sign(v), lambda adjoint: adjoint))
-    a, b = x > 0, x < 1
+    conditions = [x > 0, x < 1]
+    a, b = conditions
     state = sg.parameter(np.zeros(2, "int64"), name="state")
     rows, index = sg.placeholder("v", (64,), "float64"), constant(np.zeros(64, "int64"))
     scattered = make_node(SCATTER_ADD, [rows, index], {"shape": (4,)})

@@ -49,8 +49,102 @@ def test_names_come_from_assignments() -> None:
     gradient = sg.grad(total, W)
     f = sg.compile(x, [total, gradient])
     assert f.name == "f"
-    assert "hidden[" in f.source and "d_W[" in f.source
+    assert "hidden[" in f.source and "gradient[" in f.source
     assert "hidden" in str(gradient)
+    assert "d_W[" in sg.compile(x, [total, sg.grad(total, W)]).source
+
+
+def outputs_of(*nodes: sg.Node) -> list[str]:
+    """What generated code calls the nodes."""
+    placeholders = [n for n in topological(nodes) if n.op.name == "placeholder"]
+    source = sg.compile(placeholders, list(nodes)).source
+    header = source.split('"""')[1]
+    rows = [line.split() for line in header.splitlines() if line.endswith("output")]
+    return [row[0] for row in rows]
+
+
+def test_gradients_are_called_after_the_variables_that_take_them() -> None:
+    t = sg.placeholder("t", ("batch", 3), "float64")
+    u = sg.sum(sg.sin(x) * sg.cos(t))
+    u_x = sg.grad(u, x)
+    u_xx, u_xt = sg.grad(sg.sum(u_x), [x, t])
+    [one, _] = sg.grad(u * u, [x, t])
+    value, (d_by_x, d_by_t) = sg.value_and_grad(u * 2.0, [x, t])
+    head, *rest = sg.grad(u * 3.0, [x, t])
+    names = [u_x, u_xx, u_xt, one, d_by_x, d_by_t, head]
+    assert outputs_of(*names) == ["u_x", "u_xx", "u_xt", "one", "d_by_x", "d_by_t", "head"]
+    assert outputs_of(_) == outputs_of(*rest) == ["d_t"]
+    # a list has no names for what is in it, and a name that was given stays
+    listed = sg.grad(u, [x, t])
+    assert outputs_of(*listed) == ["d_x", "d_t"]
+    slope = sg.grad(u, x).named("chosen")
+    assert outputs_of(slope) == ["chosen"]
+    # what already is something else keeps its name
+    ones = sg.placeholder("ones", ("batch", 3), "float64")
+    same = sg.grad(x + t, x, seed=ones)
+    assert same is ones and ones.assigned is None and outputs_of(same + t) != ["same"]
+    assert value.name is None
+
+
+def test_tuples_name_what_they_hold() -> None:
+    a, b = sg.exp(x), sg.tanh(x) + 1.0
+    left, right = sg.split(W, 2, axis=1)
+    (c, d), e = (a * b, a - b), sg.sin(
+        b * 2.0
+    )
+    assert outputs_of(a, b, e, left, right) == ["a", "b", "e", "left", "right"]
+    assert str(c + d).splitlines()[0] == "a * b + (a - b)"
+
+
+class Scores(sg.nn.Module):
+    """Two results, one of a submodule and one under a name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = sg.nn.Linear(3, 4), sg.nn.Linear(4, 2)
+
+    def forward(self, x):
+        hidden = sg.tanh(self.first(x))
+        chosen, other = sg.split(self.second(hidden), 2, axis=1)
+        return self.second(hidden), chosen.named("given"), other
+
+
+def test_results_of_modules_are_called_after_the_variables_that_take_them() -> None:
+    net = sg.nn.Sequential(sg.nn.Linear(3, 4), sg.nn.Tanh(), sg.nn.Linear(4, 1))
+    inputs = sg.placeholder("inputs", ("batch", 3))
+    u = net(inputs)
+    assert str(u * 2.0).splitlines()[0] == "2 * u" and "tanh1   =" in str(u * 2.0)
+    assert "linear2[" not in sg.compile(inputs, u).source
+    # where no variable takes it, the module names it; nor is it called as its own argument
+    assert str(sg.mean(net(inputs))).startswith("mean(linear2)")
+    before = inputs
+    inputs = net(before)
+    assert str(inputs + 1.0).startswith("linear2 + 1")
+    scores, first, second = Scores()(before)
+    assert [scores.name, first.name, second.name] == ["scores", "given", "second"]
+    same = sg.nn.Identity()(before)
+    assert same is before and before.name == "inputs"
+
+
+def test_arrays_are_called_after_the_variables_that_hold_them() -> None:
+    effects = np.linspace(0.0, 1.0, 3)
+    weights = sg.constant(np.linspace(1.0, 2.0, 3))
+    scale = np.float64(0.25)
+    assert str((x - effects) / weights * scale) == "(x - effects) / (4 * weights)"
+    assert "effects = array_at(" in sg.compile(x, x - effects, name="f").source
+    # where no variable holds it, few numbers are told, of many the shape
+    assert str(x * np.array([1.0, 2.0, 4.0])) == "x * [1, 2, 4]"
+    assert str(x @ np.ones((3, 40))) == "x @ constant(3, 40)"
+
+
+def test_names_are_not_those_of_other_peoples_results() -> None:
+    """A function of staticgrad's own, which takes gradients inside, names none of them."""
+    source = "def differences(f, xs):\n    a, b = sg.grad(f, xs)\n    return b, a\n"
+    inner: dict[str, object] = {"sg": sg}
+    exec(compile(source, sg.__file__, "exec"), inner)
+    t = sg.placeholder("t", ("batch", 3), "float64")
+    first, second = inner["differences"](sg.sum(x * t * t), [x, t])  # type: ignore[operator]
+    assert outputs_of(first, second) == ["d_t", "d_x"]
 
 
 def test_names_are_given_by_the_user_first() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, overload
 
 from staticgrad.graph.dims import format_shape
 from staticgrad.graph.leaves import constant
 from staticgrad.graph.node import GraphError, GraphTypeError, Node, adjoint_context
-from staticgrad.graph.origin import user_origin
+from staticgrad.graph.origin import assigned, user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.convert import as_node, broadcast
 from staticgrad.ops.sweep import sweep
@@ -40,7 +40,8 @@ def grad(
             mistake, or give "zeros".
 
     Returns:
-        A node of the shape and dtype of ``wrt``, or a list of them.
+        A node of the shape and dtype of ``wrt``, or a list of them. Printing and generated code call
+        them after the variables that take them, as in ``u_x, u_t = sg.grad(u, [x, t])``, else ``d_x``.
 
     Raises:
         GraphError: if ``output`` is no scalar and there is no seed, or the seed does not fit, or
@@ -51,6 +52,12 @@ def grad(
     becomes ``softplus(x)``), so that its derivative does not either. The method is reverse
     accumulation: Griewank and Walther, "Evaluating Derivatives", 2nd ed., section 3.2.
     """
+    return _named(grad, _gradient(output, wrt, seed, unused))
+
+
+def _gradient(
+    output: Node, wrt: Node | Sequence[Node], seed: Any, unused: Unused
+) -> Node | list[Node]:
     single = isinstance(wrt, Node)
     variables = [wrt] if isinstance(wrt, Node) else list(wrt)
     _check(output, variables)
@@ -85,7 +92,15 @@ def value_and_grad(
     output: Node, wrt: Any, seed: Any = None, *, unused: Unused = "raise"
 ) -> tuple[Node, Any]:
     """``output`` itself and its gradient, see ``grad``."""
-    return output, grad(output, wrt, seed, unused=unused)
+    return _named(value_and_grad, (output, _gradient(output, wrt, seed, unused)))
+
+
+def _named(function: Callable[..., Any], results: Any) -> Any:
+    """The results of a public function, under the names of the variables that take them."""
+    for name, node in assigned(function, results):
+        if isinstance(node, Node) and node.role == "adjoint" and node.assigned is None:
+            node.assigned = name
+    return results
 
 
 def _asked_at() -> str:

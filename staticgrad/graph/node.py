@@ -122,6 +122,7 @@ class Node(ArrayMethods):
         "__weakref__",
         "adjoint_of",
         "adjoint_too_of",
+        "assigned",
         "attrs",
         "declared",
         "derivative_of",
@@ -157,6 +158,8 @@ class Node(ArrayMethods):
         self.adjoint_too_of: tuple[Node, ...] = ()
         #: the scalar whose derivative with respect to ``adjoint_of`` this node is, where it is one
         self.derivative_of: Node | None = None
+        #: the variable that takes this node, where its statement takes several, or gradients
+        self.assigned: str | None = None
         #: for a node that rewriting has put in the place of another: the one that was declared
         self.declared: Node = self
         #: new values of parameters, which a compiled call that computes this node stores: running

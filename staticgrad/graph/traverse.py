@@ -72,6 +72,7 @@ def take_role(node: Node, other: Node) -> None:
     """Say of ``node`` that it is the adjoint that ``other`` is."""
     node.role, node.adjoint_of = other.role, other.adjoint_of
     node.adjoint_too_of, node.derivative_of = other.adjoint_too_of, other.derivative_of
+    node.assigned = other.assigned
 
 
 def transform(

@@ -11,10 +11,10 @@ import numpy as np
 
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
-from staticgrad.graph.origin import current_scope, name_scope
+from staticgrad.graph.origin import assigned, current_scope, name_scope
 
-#: whether a module's call is inside another's
-_inside: ContextVar[bool] = ContextVar("staticgrad_inside_module", default=False)
+#: inside a module's call, the nodes that have been called after modules below it
+_inside: ContextVar[set[Node] | None] = ContextVar("staticgrad_inside_module", default=None)
 
 
 class Buffer(Parameter):
@@ -112,28 +112,29 @@ class Module:
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__ did not call super().__init__()")
-        outermost = not _inside.get()
-        if outermost:
-            self._name_parameters()
-        token = _inside.set(True)
-        try:
-            if outermost:
-                return self.forward(*arguments, **options)
+        called_after_modules = _inside.get()
+        if called_after_modules is not None:
             with name_scope(self.__dict__.get("_attribute", type(self).__name__)):
-                return self._named_result(self.forward(*arguments, **options), arguments)
+                result = self.forward(*arguments, **options)
+                if _is_new(result, arguments) and result.name is None:
+                    result.name = current_scope()
+                    called_after_modules.add(result)
+                return result
+        self._name_parameters()
+        called_after_modules = set()
+        token = _inside.set(called_after_modules)
+        try:
+            result = self.forward(*arguments, **options)
         finally:
             _inside.reset(token)
-
-    def _named_result(self, result: Any, arguments: Any) -> Any:
-        """In a static graph, what a module computes is called after the module."""
-        if (
-            isinstance(result, Node)
-            and not result.is_eager
-            and result.name is None
-            and result.inputs
-            and not any(result is argument for argument in arguments)
-        ):
-            result.name = current_scope()
+        if _is_static(result):
+            names = {given.name for given in arguments if isinstance(given, Node)}
+            for name, node in assigned(Module.__call__, result):
+                replaceable = _is_new(node, arguments) and (
+                    node.name is None or node in called_after_modules
+                )
+                if replaceable and name not in names:
+                    node.name = name
         return result
 
     def _name_parameters(self) -> None:
@@ -335,6 +336,22 @@ class Module:
         lines.append(lines[1])
         lines.append(f"{total:,} parameters, {trained:,} of them trained; {memory:,} bytes")
         return "\n".join(lines)
+
+
+def _is_static(result: Any) -> bool:
+    """Whether a module has made nodes of a static graph."""
+    first = result[0] if isinstance(result, (tuple, list)) and result else result
+    return isinstance(first, Node) and not first.is_eager
+
+
+def _is_new(result: Any, arguments: Any) -> bool:
+    """Whether a module's result is a node of a static graph that it has computed."""
+    return (
+        isinstance(result, Node)
+        and not result.is_eager
+        and bool(result.inputs)
+        and not any(result is argument for argument in arguments)
+    )
 
 
 def zero_grad(parameters: Any, set_to_none: bool = True) -> None:

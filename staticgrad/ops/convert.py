@@ -15,12 +15,14 @@ from staticgrad.graph.dims import Shape, broadcast_shapes, canonical
 from staticgrad.graph.leaves import check_dtype, constant
 from staticgrad.graph.methods import FUNCTIONS
 from staticgrad.graph.node import GraphTypeError, Node, located, make_node
+from staticgrad.graph.origin import variable_of
 
 NUMBER = (bool, int, float)
 
 
 def as_node(value: Any, like: np.dtype | None = None) -> Node:
-    """``value`` as a node: nodes stay, arrays become constants, Python numbers take ``like``."""
+    """``value`` as a node: nodes stay, arrays become constants under the names of the variables that
+    hold them, Python numbers take ``like``."""
     if isinstance(value, Node):
         return value
     if isinstance(value, NUMBER):
@@ -28,7 +30,10 @@ def as_node(value: Any, like: np.dtype | None = None) -> Node:
     if isinstance(value, complex):
         raise GraphTypeError(f"complex numbers are not supported, got {value!r}")
     if isinstance(value, (np.ndarray, np.generic, list, tuple)):
-        return constant(value)
+        node = constant(value)
+        if node.ndim:
+            node.name = variable_of(value)
+        return node
     raise GraphTypeError(f"expected a node, an array or a number, got {type(value).__name__}")
 
 

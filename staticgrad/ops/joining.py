@@ -11,6 +11,7 @@ import numpy as np
 from staticgrad.graph.dims import canonical, format_dim, format_shape
 from staticgrad.graph.expression import Call, Expression, Listed
 from staticgrad.graph.node import GraphError, Node, Op, TensorType, located, make_node
+from staticgrad.graph.origin import assigned
 from staticgrad.ops.convert import (
     as_node,
     cast,
@@ -156,12 +157,12 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Node]:
         size = node.shape[position]
         if isinstance(indices_or_sections, (int, np.integer)):
             count = int(indices_or_sections)
-            part: Any = canonical(size / count) if not isinstance(size, int) else size // count
+            length: Any = canonical(size / count) if not isinstance(size, int) else size // count
             if isinstance(size, int) and size % count:
                 raise ValueError(f"{size} elements do not split into {count} equal parts")
-            if not isinstance(size, int) and not part.is_integer:
+            if not isinstance(size, int) and not length.is_integer:
                 raise ValueError(f"{format_dim(size)} may not be a multiple of {count}")
-            cuts = [canonical(part * k) for k in range(count + 1)]
+            cuts = [canonical(length * k) for k in range(count + 1)]
         else:
             inner = [int(cut) for cut in indices_or_sections]
             if isinstance(size, int):
@@ -169,10 +170,15 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Node]:
             cuts = [0, *inner, size]
     except (ValueError, TypeError, IndexError) as error:
         raise located(error, "split", [node]) from None
-    return [
+    parts = [
         slice_axis(node, position, start, canonical(stop - start))
         for start, stop in pairwise(cuts)
     ]
+    if not node.is_eager:
+        for name, part in assigned(split, parts):
+            if isinstance(part, Node) and part is not node:
+                part.assigned = name
+    return parts
 
 
 def pad(x: Any, pad_width: Any, constant_values: float = 0) -> Node:

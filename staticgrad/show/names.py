@@ -43,13 +43,13 @@ def name_results(roots: Iterable[Node]) -> None:
     for node in order:
         if node.name is not None or node.adjoint_of is not None or node.origin is None:
             continue
-        if node.op.name in ("constant", "size", "broadcast_to"):
+        if node.op.name in ("size", "broadcast_to") or (node.op.name == "constant" and not node.ndim):
             continue
         if any(
             taker.adjoint_of is None and taker.origin == node.origin for taker in takers[node]
         ):
             continue
-        node.name = node.origin.target
+        node.name = node.assigned or node.origin.target
 
 
 def _with_primals(roots: Iterable[Node]) -> list[Node]:
@@ -73,8 +73,9 @@ def _with_primals(roots: Iterable[Node]) -> list[Node]:
 class Names(dict[Node, str]):
     """A unique Python identifier for each node that is asked for.
 
-    In order of preference: the name given or inferred, which are all taken first; ``d_`` and the
-    primal's name for an adjoint; what the node computes. Clashes are numbered.
+    In order of preference: the name given or inferred, which are all taken first, that of the variable
+    in which the user keeps a gradient among them; ``d_`` and the primal's name for an adjoint; what the
+    node computes. Clashes are numbered.
     """
 
     def __init__(self, nodes: Iterable[Node], reserved: Iterable[str] = ()) -> None:
@@ -84,8 +85,8 @@ class Names(dict[Node, str]):
         self._standing_for = {node.declared: node for node in nodes}
         self._outputs = _outputs(nodes)
         for node in nodes:
-            if node.name is not None:
-                self[node] = self._unique(identifier(node.name))
+            if node.name or node.assigned:
+                self[node] = self._unique(identifier(node.name or node.assigned or ""))
 
     def __missing__(self, node: Node) -> str:
         base = adjoint_name(node, self) or describe(node, self)
@@ -99,7 +100,7 @@ class Names(dict[Node, str]):
         standing = self._standing_for.get(node.declared)
         if standing is None:
             return None
-        return self[standing] if standing in self or standing.name is not None else None
+        return self[standing] if standing in self or standing.name or standing.assigned else None
 
     def has_derivatives_of_several(self, primal: Node) -> bool:
         """Whether more than one scalar is differentiated with respect to ``primal``."""
@@ -114,7 +115,8 @@ class Names(dict[Node, str]):
 
 
 def adjoint_name(node: Node, names: Names | None = None) -> str | None:
-    """``d_W`` for the adjoint of ``W``; ``d_d_W`` for that of an adjoint.
+    """``d_W`` for the adjoint of ``W``, unless the user has it in a variable; ``d_d_W`` for that of an
+    adjoint.
 
     ``d_loss_d_W`` where several scalars are differentiated; ``d2_loss_d_W2`` and ``d2_loss_d_W_d_b``
     for derivatives of a derivative.
@@ -122,8 +124,10 @@ def adjoint_name(node: Node, names: Names | None = None) -> str | None:
     primal = primal_of(node)
     if node.role != "adjoint" or primal is None:
         return None
+    if node.assigned is not None:
+        return node.assigned
     prefix = "d_"
-    while primal.name is None and primal.role == "adjoint":
+    while not primal.name and not primal.assigned and primal.role == "adjoint":
         outer = primal_of(primal)
         if outer is None:
             break
@@ -174,8 +178,8 @@ def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
     """What a node may be called: its name, or the op's with what it is applied to."""
     if node in names:
         return names[node]
-    if node.name is not None:
-        return node.name
+    if node.name or node.assigned:
+        return node.name or node.assigned or ""
     base = OP_NAMES.get(node.op.name, node.op.name)
     if node.op.name == "size":
         return format_dim(node.attrs["dim"]) if str(node.attrs["dim"]).isidentifier() else base
@@ -194,6 +198,10 @@ def describe(node: Node, names: dict[Node, str], depth: int = 4) -> str:
         if parts and parts[0] not in names and _joined_by(parts[0]):
             return PLAIN_NAMES.get(base) or f"{base}_{NOUNS[_joined_by(parts[0])]}"
     words = [describe(part, names, depth - 1) for part in parts]
+    if joining in ("minus", "over") and len(words) == 2 and parts[1] not in names:
+        # words have no parentheses
+        inner = _joined_by(parts[1])
+        words[1] = NOUNS[inner] if inner in ("add", "subtract") else words[1]
     if joining is None:
         words = [base, *words]
     elif len(words) == 2 and joining:

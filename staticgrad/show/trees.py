@@ -110,6 +110,7 @@ def _chosen(order: Sequence[Node], roots: set[Node]) -> set[Node]:
         primal = primal_of(node) if node.role == "adjoint" else None
         if (
             node.name is not None
+            or node.assigned is not None
             or (weight >= SHARED_WEIGHT and len(takers[node]) > 1)
             or (weight >= DERIVATIVE_WEIGHT and primal is not None and primal.name is not None)
             or _longest(expression) > LONGEST_WEIGHT
@@ -165,6 +166,8 @@ def symbol_of(node: Node, names: Mapping[Node, str]) -> Symbol:
     if node.name is not None or node.role != "adjoint" or primal is None:
         return Symbol(name, node.name or "", rank=node.ndim)
     has_name = output is not None and output is not node and (output.name or output.role)
+    if node.assigned is not None and not has_name:
+        return Symbol(name, node.assigned, rank=node.ndim)
     known = _Described(names)
     return Symbol(
         name,

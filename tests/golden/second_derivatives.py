@@ -1,9 +1,9 @@
-"""function: computes f, d_f_d_x, d_direction_d_x (golden_models.py:60).
+"""function: computes f, d_x, d_direction_d_x (golden_models.py:60).
 Workspace: 0 bytes. FLOPs: 47 * n. Traffic: 24 * n + 8 bytes.
 
     x                float64  (n,)  input
     f                float64  ()    output
-    d_f_d_x          float64  (n,)  output
+    d_x              float64  (n,)  output
     d_direction_d_x  float64  (n,)  output
 """
 
@@ -16,10 +16,10 @@ from staticgrad.vectormath.trigonometric import cos, sin
 
 
 @njit(error_model="numpy")
-def function(x, f, d_f_d_x, d_direction_d_x):
+def function(x, f, d_x, d_direction_d_x):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
     n = x.shape[0]
-    d_f_d_x = distinct(d_f_d_x)
+    d_x = distinct(d_x)
     d_direction_d_x = distinct(d_direction_d_x)
 
     # ---- forward and backward ----------------------------------------------------------------
@@ -30,7 +30,7 @@ def function(x, f, d_f_d_x, d_direction_d_x):
     # d_direction_d_x = exp_x * (cos_x / 2 + sin_x / 2) - d_cos_x * sin_x + d_cos_x * cos_x
     #     [adjoint of x, golden_models.py:60]
     # sin_x_exp_x = sin_x * exp_x  [golden_models.py:60]
-    # d_f_d_x = sin_x_exp_x + exp_x * cos_x  [adjoint of x, golden_models.py:60]
+    # d_x = sin_x_exp_x + exp_x * cos_x  [adjoint of x, golden_models.py:60]
     # f = sum(sin_x_exp_x)  [golden_models.py:60]
     total = 0.0
     for i in range(n):
@@ -40,7 +40,7 @@ def function(x, f, d_f_d_x, d_direction_d_x):
         sin_x = sin(x[i])
         d_direction_d_x[i] = (0.5 * cos_x + 0.5 * sin_x) * exp_x - d_cos_x * sin_x + d_cos_x * cos_x
         sin_x_exp_x = sin_x * exp_x
-        d_f_d_x[i] = sin_x_exp_x + exp_x * cos_x
+        d_x[i] = sin_x_exp_x + exp_x * cos_x
         total = plus(total, sin_x_exp_x)
     f[()] = total  # [golden_models.py:60]
     return 0

@@ -90,8 +90,8 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     d_linear2_bias = view(workspace, 0, (10,), f32)
     exponential = view(workspace, 64, (10,), f32)
     d_linear2_weight = reuse(exponential, (10, 32), f32)
-    linear2 = view(workspace, 1344, (10,), f32)
-    d_linear0_bias = reuse(linear2, (32,), f32)
+    logits = view(workspace, 1344, (10,), f32)
+    d_linear0_bias = reuse(logits, (32,), f32)
     d_linear0_weight = view(workspace, 1472, (32, 64), f32)
     end = 9664
     images_linear0_weight = view(workspace, end, (batch, 32), f32)
@@ -102,7 +102,7 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     relu1_linear2_weight = view(workspace, end, (batch, 10), f32)
     d_linear0 = reuse(relu1_linear2_weight, (batch, 32), f32)
     end += 128 * batch
-    d_linear2 = view(workspace, end, (batch, 10), f32)
+    d_logits = view(workspace, end, (batch, 10), f32)
 
     # ---- indices in range --------------------------------------------------------------------
     for i in range(batch):
@@ -126,38 +126,37 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     matmul_nt(relu1, linear2_weight, relu1_linear2_weight)
 
     # ---- forward and backward ----------------------------------------------------------------
-    # linear2 = relu1_linear2_weight + linear2_bias  [models.py:51]
-    # max_linear2 = max(linear2, axis=1)  [models.py:52]
-    # exponential = exp(linear2 - max_linear2)  [models.py:52]
+    # logits = relu1_linear2_weight + linear2_bias  [models.py:51]
+    # max_logits = max(logits, axis=1)  [models.py:52]
+    # exponential = exp(logits - max_logits)  [models.py:52]
     # sum_exponential = sum(exponential, axis=1)  [models.py:52]
-    # total = sum(log(sum_exponential) + max_linear2 - linear2[arange(batch), labels])
-    #     [models.py:52]
-    # d_linear2 = one_over_batch * (exponential / sum_exponential - float32(labels == arange(10)))
-    #     [adjoint of linear2, models.py:52]
-    # d_linear2_bias = sum(d_linear2, axis=0)  [adjoint of linear2_bias, models.py:51]
+    # total = sum(log(sum_exponential) + max_logits - logits[arange(batch), labels])  [models.py:52]
+    # d_logits = one_over_batch * (exponential / sum_exponential - float32(labels == arange(10)))
+    #     [adjoint of logits, models.py:52]
+    # d_linear2_bias = sum(d_logits, axis=0)  [adjoint of linear2_bias, models.py:51]
     total = f32(0.0)
     for i in range(short(10)):
         d_linear2_bias[i] = f32(0.0)
     for i in range(batch):
-        max_linear2 = f32(-inf)
+        max_logits = f32(-inf)
         for j in range(short(10)):
-            linear2[j] = relu1_linear2_weight[i, j] + linear2_bias[j]
-            max_linear2 = maximum(max_linear2, linear2[j])
+            logits[j] = relu1_linear2_weight[i, j] + linear2_bias[j]
+            max_logits = maximum(max_logits, logits[j])
         sum_exponential = f32(0.0)
         for j in range(short(10)):
-            exponential[j] = exp(linear2[j] - max_linear2)
+            exponential[j] = exp(logits[j] - max_logits)
             sum_exponential = plus(sum_exponential, exponential[j])
-        total = plus(total, log(sum_exponential) + max_linear2 - linear2[labels[i]])
+        total = plus(total, log(sum_exponential) + max_logits - logits[labels[i]])
         for j in range(short(10)):
-            d_linear2[i, j] = (
+            d_logits[i, j] = (
                 exponential[j] / sum_exponential - f32(labels[i] == j)
             ) * one_over_batch
-            d_linear2_bias[j] += d_linear2[i, j]
+            d_linear2_bias[j] += d_logits[i, j]
     loss[()] = total / f32(batch)  # [models.py:52]
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_relu1 = d_linear2 @ linear2_weight  [adjoint of relu1, models.py:51]
-    matmul(d_linear2, linear2_weight, d_relu1)
+    # d_relu1 = d_logits @ linear2_weight  [adjoint of relu1, models.py:51]
+    matmul(d_logits, linear2_weight, d_relu1)
 
     # d_linear0 = where(relu1 > 0, d_relu1, 0)  [adjoint of linear0, models.py:51]
     # d_linear0_bias = sum(d_linear0, axis=0)  [adjoint of linear0_bias, models.py:51]
@@ -171,8 +170,8 @@ def digits_classifier(images, labels, parameters, workspace, loss):
     # d_linear0_weight = d_linear0.T @ images  [adjoint of linear0_weight, models.py:51]
     matmul_tn(d_linear0, images, d_linear0_weight)
 
-    # d_linear2_weight = d_linear2.T @ relu1  [adjoint of linear2_weight, models.py:51]
-    matmul_tn(d_linear2, relu1, d_linear2_weight)
+    # d_linear2_weight = d_logits.T @ relu1  [adjoint of linear2_weight, models.py:51]
+    matmul_tn(d_logits, relu1, d_linear2_weight)
 
     # ---- update ------------------------------------------------------------------------------
     one_minus_beta2 = f32(1.0 - beta2)  # [models.py:174]

@@ -38,20 +38,20 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     constant = array_at(constants[0], (64, 2), f32)
     concat_x = view(workspace, 0, (64, 2), f32)
     concat_x_linear0_weight = view(workspace, 512, (64, 8), f32)
-    d_sum_part_product_d_concat_x = reuse(concat_x_linear0_weight, (64, 2), f32)
+    d_sum_u_x_d_concat_x = reuse(concat_x_linear0_weight, (64, 2), f32)
     d_d_d_linear0 = reuse(concat_x_linear0_weight, (64, 8), f32)
     d_d_linear0 = view(workspace, 2560, (64, 8), f32)
-    d_sum_part_product_d_linear0 = view(workspace, 4608, (64, 8), f32)
-    d_d_linear0_2 = reuse(d_sum_part_product_d_linear0, (64, 8), f32)
-    d_sum_linear2_d_linear0 = view(workspace, 6656, (64, 8), f32)
-    d_d_linear0_3 = reuse(d_sum_linear2_d_linear0, (64, 8), f32)
+    d_sum_u_x_d_linear0 = view(workspace, 4608, (64, 8), f32)
+    d_d_linear0_2 = reuse(d_sum_u_x_d_linear0, (64, 8), f32)
+    d_sum_u_d_linear0 = view(workspace, 6656, (64, 8), f32)
+    d_d_linear0_3 = reuse(d_sum_u_d_linear0, (64, 8), f32)
     twice_tanh1 = view(workspace, 8704, (64, 8), f32)
     one_minus_square_tanh1 = view(workspace, 10752, (64, 8), f32)
-    d_sum_part_product_d_one_minus_square_tanh1 = view(workspace, 12800, (64, 8), f32)
+    d_sum_u_x_d_one_minus_square_tanh1 = view(workspace, 12800, (64, 8), f32)
     product = view(workspace, 14848, (64, 8), f32)
     concat_x_d_loss_d_linear0 = reuse(product, (2, 8), f32)
-    d_sum_linear2_d_concat_x = view(workspace, 16896, (64, 2), f32)
-    d_loss_d_linear0 = reuse(d_sum_linear2_d_concat_x, (64, 8), f32)
+    d_sum_u_d_concat_x = view(workspace, 16896, (64, 2), f32)
+    d_loss_d_linear0 = reuse(d_sum_u_d_concat_x, (64, 8), f32)
     d_d_concat_x = view(workspace, 18944, (64, 2), f32)
     product_3 = reuse(d_d_concat_x, (2, 8), f32)
     d_d_concat_x_2 = view(workspace, 19456, (64, 2), f32)
@@ -70,7 +70,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     matmul_nt(concat_x, linear0_weight, concat_x_linear0_weight)
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_d_linear0 = constant @ linear0_weight.T  [adjoint of d_sum_linear2_d_linear0, models.py:154]
+    # d_d_linear0 = constant @ linear0_weight.T  [adjoint of d_sum_u_d_linear0, models.py:154]
     matmul_nt(constant, linear0_weight, d_d_linear0)
 
     # ---- forward and backward ----------------------------------------------------------------
@@ -78,75 +78,70 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # tanh1 = tanh(linear0)  [models.py:154]
     # twice_tanh1 = 2 * tanh1  [for the adjoint of square_tanh1, models.py:154]
     # one_minus_square_tanh1 = 1 - tanh1**2  [for the adjoint of tanh1, models.py:154]
-    # d_sum_linear2_d_linear0 = linear2_weight * one_minus_square_tanh1
+    # d_sum_u_d_linear0 = linear2_weight * one_minus_square_tanh1
     #     [adjoint of linear0, models.py:154]
-    # d_sum_part_product_d_one_minus_square_tanh1 = d_d_linear0 * linear2_weight
+    # d_sum_u_x_d_one_minus_square_tanh1 = d_d_linear0 * linear2_weight
     #     [adjoint of one_minus_square_tanh1, models.py:154]
-    # product = d_sum_part_product_d_one_minus_square_tanh1 * twice_tanh1
+    # product = d_sum_u_x_d_one_minus_square_tanh1 * twice_tanh1
     #     [for the adjoint of tanh1, models.py:154]
-    # d_sum_part_product_d_linear0 = -product * one_minus_square_tanh1
-    #     [adjoint of linear0, models.py:154]
+    # d_sum_u_x_d_linear0 = -product * one_minus_square_tanh1  [adjoint of linear0, models.py:154]
     for i in range(64):
         for j in range(short(8)):
             linear0 = concat_x_linear0_weight[i, j] + linear0_bias[j]
             tanh1 = tanh(linear0)
             twice_tanh1[i, j] = f32(2.0) * tanh1
             one_minus_square_tanh1[i, j] = f32(1.0) - tanh1 * tanh1
-            d_sum_linear2_d_linear0[i, j] = linear2_weight[0, j] * one_minus_square_tanh1[i, j]
-            d_sum_part_product_d_one_minus_square_tanh1[i, j] = (
-                d_d_linear0[i, j] * linear2_weight[0, j]
-            )
-            product[i, j] = d_sum_part_product_d_one_minus_square_tanh1[i, j] * twice_tanh1[i, j]
-            d_sum_part_product_d_linear0[i, j] = -(product[i, j] * one_minus_square_tanh1[i, j])
+            d_sum_u_d_linear0[i, j] = linear2_weight[0, j] * one_minus_square_tanh1[i, j]
+            d_sum_u_x_d_one_minus_square_tanh1[i, j] = d_d_linear0[i, j] * linear2_weight[0, j]
+            product[i, j] = d_sum_u_x_d_one_minus_square_tanh1[i, j] * twice_tanh1[i, j]
+            d_sum_u_x_d_linear0[i, j] = -(product[i, j] * one_minus_square_tanh1[i, j])
 
     # ---- backward ----------------------------------------------------------------------------
-    # d_sum_linear2_d_concat_x = d_sum_linear2_d_linear0 @ linear0_weight
-    #     [adjoint of concat_x, models.py:154]
-    matmul(d_sum_linear2_d_linear0, linear0_weight, d_sum_linear2_d_concat_x)
+    # d_sum_u_d_concat_x = d_sum_u_d_linear0 @ linear0_weight  [adjoint of concat_x, models.py:154]
+    matmul(d_sum_u_d_linear0, linear0_weight, d_sum_u_d_concat_x)
 
-    # d_sum_part_product_d_concat_x = d_sum_part_product_d_linear0 @ linear0_weight
+    # d_sum_u_x_d_concat_x = d_sum_u_x_d_linear0 @ linear0_weight
     #     [adjoint of concat_x, models.py:154]
-    matmul(d_sum_part_product_d_linear0, linear0_weight, d_sum_part_product_d_concat_x)
+    matmul(d_sum_u_x_d_linear0, linear0_weight, d_sum_u_x_d_concat_x)
 
     # ---- forward and backward ----------------------------------------------------------------
-    # residual = d_sum_linear2_d_concat_x[:, 1:] - 0.1 * d_sum_part_product_d_concat_x[:, :1]
-    #     [models.py:157]
+    # residual = d_sum_u_d_concat_x[:, 1:] - 0.1 * d_sum_u_x_d_concat_x[:, :1]  [models.py:157]
     # sum_square_residual = sum(residual**2)  [models.py:158]
     # d_d_concat_x_2 = embed(residual / 32 at [:, 1:])
-    #     [adjoint of d_sum_linear2_d_concat_x, models.py:154]
+    #     [adjoint of d_sum_u_d_concat_x, models.py:154]
     # d_d_concat_x = embed(-0.003125 * residual at [:, :1])
-    #     [adjoint of d_sum_part_product_d_concat_x, models.py:154]
+    #     [adjoint of d_sum_u_x_d_concat_x, models.py:154]
     sum_square_residual = f32(0.0)
     for i in range(64):
-        residual = d_sum_linear2_d_concat_x[i, 1] - f32(0.1) * d_sum_part_product_d_concat_x[i, 0]
+        residual = d_sum_u_d_concat_x[i, 1] - f32(0.1) * d_sum_u_x_d_concat_x[i, 0]
         sum_square_residual = plus(sum_square_residual, residual * residual)
         d_d_concat_x_2[i, 0] = f32(0.0)
         d_d_concat_x[i, 0] = (
             f32(-0.03125)
-            * (d_sum_linear2_d_concat_x[i, 1] - f32(0.1) * d_sum_part_product_d_concat_x[i, 0])
+            * (d_sum_u_d_concat_x[i, 1] - f32(0.1) * d_sum_u_x_d_concat_x[i, 0])
             * f32(0.1)
         )
         d_d_concat_x_2[i, 1] = f32(0.03125) * (
-            d_sum_linear2_d_concat_x[i, 1] - f32(0.1) * d_sum_part_product_d_concat_x[i, 0]
+            d_sum_u_d_concat_x[i, 1] - f32(0.1) * d_sum_u_x_d_concat_x[i, 0]
         )
         d_d_concat_x[i, 1] = f32(0.0)
     loss[()] = sum_square_residual * f32(0.015625)  # [models.py:158]
 
     # ---- backward ----------------------------------------------------------------------------
-    # product_2 = d_d_concat_x.T @ d_sum_part_product_d_linear0
-    #     [for the adjoint of d_sum_part_product_d_concat_x, models.py:154]
-    matmul_tn(d_d_concat_x, d_sum_part_product_d_linear0, product_2)
+    # product_2 = d_d_concat_x.T @ d_sum_u_x_d_linear0
+    #     [for the adjoint of d_sum_u_x_d_concat_x, models.py:154]
+    matmul_tn(d_d_concat_x, d_sum_u_x_d_linear0, product_2)
 
     # d_d_linear0_2 = d_d_concat_x @ linear0_weight.T
-    #     [adjoint of d_sum_part_product_d_linear0, models.py:154]
+    #     [adjoint of d_sum_u_x_d_linear0, models.py:154]
     matmul_nt(d_d_concat_x, linear0_weight, d_d_linear0_2)
 
-    # product_3 = d_d_concat_x_2.T @ d_sum_linear2_d_linear0
-    #     [for the adjoint of d_sum_linear2_d_concat_x, models.py:154]
-    matmul_tn(d_d_concat_x_2, d_sum_linear2_d_linear0, product_3)
+    # product_3 = d_d_concat_x_2.T @ d_sum_u_d_linear0
+    #     [for the adjoint of d_sum_u_d_concat_x, models.py:154]
+    matmul_tn(d_d_concat_x_2, d_sum_u_d_linear0, product_3)
 
     # d_d_linear0_3 = d_d_concat_x_2 @ linear0_weight.T
-    #     [adjoint of d_sum_linear2_d_linear0, models.py:154]
+    #     [adjoint of d_sum_u_d_linear0, models.py:154]
     matmul_nt(d_d_concat_x_2, linear0_weight, d_d_linear0_3)
 
     # d_d_tanh1 = d_d_linear0_2 * one_minus_square_tanh1
@@ -156,7 +151,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     # d_linear2_weight = sum(d_d_linear0_3 * one_minus_square_tanh1 - d_d_square_tanh1 *
     #     d_d_linear0, axis=0)  [adjoint of linear2_weight, models.py:154]
     # d_loss_d_tanh1 = d_d_linear0_2 * product * twice_tanh1 - 2 * d_d_tanh1 *
-    #     d_sum_part_product_d_one_minus_square_tanh1 - d_d_linear0_3 * linear2_weight * twice_tanh1
+    #     d_sum_u_x_d_one_minus_square_tanh1 - d_d_linear0_3 * linear2_weight * twice_tanh1
     #     [adjoint of tanh1, models.py:154]
     # d_loss_d_linear0 = d_loss_d_tanh1 * one_minus_square_tanh1
     #     [adjoint of linear0, models.py:154]
@@ -175,7 +170,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
             )
             d_loss_d_tanh1 = (
                 d_d_linear0_2[i, j] * product[i, j] * twice_tanh1[i, j]
-                + f32(-2.0) * (d_d_tanh1 * d_sum_part_product_d_one_minus_square_tanh1[i, j])
+                + f32(-2.0) * (d_d_tanh1 * d_sum_u_x_d_one_minus_square_tanh1[i, j])
                 - d_d_linear0_3[i, j] * linear2_weight[0, j] * twice_tanh1[i, j]
             )
             d_loss_d_linear0[i, j] = d_loss_d_tanh1 * one_minus_square_tanh1[i, j]

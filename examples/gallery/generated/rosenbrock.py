@@ -21,37 +21,28 @@ def rosenbrock(x, value, d_x):
     d_x = distinct(d_x)
 
     # ---- forward and backward ----------------------------------------------------------------
-    # one_minus_part_x = 1 - x[:n - 1]  [models.py:144]
-    # part_x_minus_square_part_x = x[1:] - x[:n - 1] ** 2  [models.py:144]
-    # value = sum(100 * part_x_minus_square_part_x**2 + one_minus_part_x**2)  [models.py:145]
-    # d_x = embed(-2 * one_minus_part_x at [:n - 1]) + embed(-400 * part_x_minus_square_part_x *
-    #     x[:n - 1] at [:n - 1]) + embed(200 * part_x_minus_square_part_x at [1:])
-    #     [adjoint of x, models.py:144]
+    # distance = 1 - x[:n - 1]  [models.py:144]
+    # step = x[1:] - x[:n - 1] ** 2  [models.py:144]
+    # value = sum(100 * step**2 + distance**2)  [models.py:145]
+    # d_x = embed(-2 * distance at [:n - 1]) + embed(-400 * step * x[:n - 1] at [:n - 1]) +
+    #     embed(200 * step at [1:])  [adjoint of x, models.py:144]
     total = 0.0
     for i in range(min(1, n - 1)):
-        one_minus_part_x = 1.0 - x[i]
-        part_x_minus_square_part_x = x[i + 1] - x[i] * x[i]
-        total = plus(
-            total,
-            100.0 * (part_x_minus_square_part_x * part_x_minus_square_part_x)
-            + one_minus_part_x * one_minus_part_x,
-        )
+        distance = 1.0 - x[i]
+        step = x[i + 1] - x[i] * x[i]
+        total = plus(total, 100.0 * (step * step) + distance * distance)
     for i in range(min(1, n)):
         d_x[i] = (-2.0 * (1.0 - x[i]) if i < n - 1 else 0.0) + (
             -100.0 * (2.0 * (x[i + 1] - x[i] * x[i])) * (2.0 * x[i]) if i < n - 1 else 0.0
         )
     for further in range(n - 2):
         i = further + 1
-        one_minus_part_x = 1.0 - x[i]
-        part_x_minus_square_part_x = x[i + 1] - x[i] * x[i]
-        total = plus(
-            total,
-            100.0 * (part_x_minus_square_part_x * part_x_minus_square_part_x)
-            + one_minus_part_x * one_minus_part_x,
-        )
+        distance = 1.0 - x[i]
+        step = x[i + 1] - x[i] * x[i]
+        total = plus(total, 100.0 * (step * step) + distance * distance)
         d_x[i] = (
-            -2.0 * one_minus_part_x
-            + -100.0 * (2.0 * part_x_minus_square_part_x) * (2.0 * x[i])
+            -2.0 * distance
+            + -100.0 * (2.0 * step) * (2.0 * x[i])
             + 100.0 * (2.0 * (x[i] - x[i - 1] * x[i - 1]))
         )
     for i in range(max(1, n - 1), n):
