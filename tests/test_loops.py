@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,65 @@ def network(rows: int) -> tuple[list[Any], list[Any], list[np.ndarray]]:
 @pytest.mark.parametrize("rows", [1021, 1024, 3000, 3100])
 def test_blocks_of_rows(rows: int) -> None:
     function = check(*network(rows), name=f"rows_{rows}")
-    assert f"for first in range(0, {rows}, " in function.source
+    assert "for first in range(start, min(start + " in function.source
     assert "_sum(" in function.source
-    # intermediates have room for a block
-    assert function.workspace_bytes() < rows * 20 * 8 * 3
+    # intermediates have room for a block of each thread that may run
+    assert function.workspace_bytes() < rows * 20 * 8 * 8
+
+
+@pytest.fixture
+def any_number_of_threads() -> Iterator[None]:
+    before = sg.get_num_threads()
+    yield
+    sg.set_num_threads(before)
+
+
+def mixture(rows: int) -> tuple[list[Any], list[Any], list[np.ndarray]]:
+    """Sums over rows, scratch that each row uses, and rows that stay."""
+    x = sg.placeholder("x", (rows, 6), dtype="float64")
+    means = sg.placeholder("means", (5, 6), dtype="float64")
+    inner = 2 * x @ means.T - sg.sum(means**2, axis=1)
+    each = sg.logsumexp(inner, axis=1)
+    total = sg.sum(each)
+    rng = np.random.default_rng(rows)
+    arrays = [rng.standard_normal((rows, 6)), rng.standard_normal((5, 6))]
+    return [x, means], [total, each, *sg.grad(total, [means, x])], arrays
+
+
+def regression(rows: int) -> tuple[list[Any], list[Any], list[np.ndarray]]:
+    x = sg.placeholder("x", (rows, 10), dtype="float64")
+    beta = sg.placeholder("beta", (10,), dtype="float64")
+    eta = x @ beta
+    total = sg.sum(sg.cos(eta) - sg.exp(eta))
+    rng = np.random.default_rng(rows)
+    arrays = [0.1 * rng.standard_normal((rows, 10)), rng.standard_normal(10)]
+    return [x, beta], [total, sg.grad(total, beta)], arrays
+
+
+@pytest.mark.usefixtures("any_number_of_threads")
+@pytest.mark.parametrize("rows", [8192, 10001])
+@pytest.mark.parametrize("model", [network, mixture, regression])
+def test_blocks_on_several_threads(model: Any, rows: int) -> None:
+    inputs, outputs, arrays = model(rows)
+    function = check(inputs, outputs, arrays, f"shared_{model.__name__}_{rows}")
+    assert "in_parallel_with_place(" in function.source
+    results = []
+    for number in (1, 2, 3, 7):
+        sg.set_num_threads(number)
+        results += [[np.copy(r) for r in function(*arrays)] for _ in range(3)]
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_rows_that_meet_in_a_maximum_stay_on_one_thread() -> None:
+    x = sg.placeholder("x", (8192, 16), dtype="float64")
+    w = sg.placeholder("w", (16, 16), dtype="float64")
+    h = sg.tanh(x @ w) @ w
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((8192, 16)), rng.standard_normal((16, 16))]
+    function = check([x, w], [sg.max(h, axis=0), sg.sum(h)], arrays, "largest")
+    assert "in_parallel_with_place(" not in function.source
 
 
 def test_short_axes_are_not_blocked() -> None:

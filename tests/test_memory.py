@@ -141,8 +141,8 @@ def test_what_lives_fits_the_workspace(layers: int, rows: Any) -> None:
         assert all(0 <= a.first <= a.last < len(track.moments) for a in track.arrays)
         assert track.peak == max(track.totals)
     if rows == 4096:
-        # blocks of rows: nothing is as long as x
-        assert made.compiled.peak < 4096 * 32 * 4 < made.eager.peak
+        # blocks of rows, a few for each of the threads that may run: eager mode has ten arrays like x
+        assert made.compiled.peak < made.eager.peak / 2
     sections = [moment.section for moment in made.eager.moments]
     assert sections == sorted(sections, key=["forward", "backward", "update"].index)
     known = set(graph.nodes())

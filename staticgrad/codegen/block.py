@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from staticgrad.codegen.fuse import LONG
+from staticgrad.codegen.fuse import LONG, name_accumulators
 from staticgrad.codegen.outline import unique, variable
 from staticgrad.codegen.program import (
     Access,
@@ -46,6 +46,9 @@ def block(program: Program) -> Program:
     }  # fmt: skip
     for extent in sorted(extents, reverse=True):
         program.items = Blocker(program, extent).run(program.items)
+    if any(isinstance(item, Blocked) for item in program.items):
+        # blocks put items side by side that were apart
+        name_accumulators(program)
     return program
 
 

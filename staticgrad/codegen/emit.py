@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import sympy
 
 from staticgrad.codegen.layout import INDENT, WIDTH, assignment, broken, broken_signature
 from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
 from staticgrad.codegen.program import (
-    NOT_READY,
     Blocked,
     Buffer,
     Call,
     Invocation,
     Loop,
+    Parts,
     Peeled,
     Rolled,
     Routine,
@@ -24,18 +22,20 @@ from staticgrad.codegen.program import (
     Shared,
     Statement,
     groups,
+    shared_blocks,
+    shared_loops,
     starts_together,
     statements,
 )
-from staticgrad.codegen.reader import TYPE_NAMES
+from staticgrad.codegen.prologue import Prologue
 from staticgrad.codegen.reserved import RESERVED
 from staticgrad.codegen.spans import Mark
-from staticgrad.codegen.write import Writer
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.ops.routine import RoutineOp
 
 TITLES = {
     "inputs": "inputs, parameters, intermediates",
+    "part": "sums of this part, intermediates of this thread",
     "check": "indices in range",
     "forward": "forward",
     "backward": "backward",
@@ -53,18 +53,10 @@ class Definition:
     marks: list[Mark]
 
 
-class Emitter(Writer):
+class Emitter(Prologue):
     """Writes the function's lines, and takes down which helpers they use."""
 
     # ---- the function ----------------------------------------------------------------------------
-
-    def arguments(self) -> list[str]:
-        program = self.program
-        result = [buffer.name for buffer in program.inputs]
-        result += ["parameters"] if program.parameters else []
-        result += ["constants"] if program.constants else []
-        result += ["workspace"] if program.workspace != "0" else []
-        return result + [buffer.name for buffer in program.outputs]
 
     def function(self) -> Definition:
         self._begin()
@@ -145,105 +137,6 @@ class Emitter(Writer):
         self.is_routine = False
         return self._end()
 
-    def _inputs(self) -> None:
-        bound: set[sympy.Symbol] = set()
-        tests = []
-        for buffer in self.program.inputs:
-            new = []
-            for axis, dim in enumerate(buffer.shape):
-                if isinstance(dim, sympy.Symbol) and dim not in bound:
-                    bound.add(dim)
-                    new.append(dim)
-                    self.line(f"{dim} = {buffer.name}.shape[{axis}]")
-            if any(dim not in new for dim in buffer.shape):
-                tests.append(f"{buffer.name}.shape != {format_shape(buffer.shape)}")
-        shapes = [b.shape for b in self.program.buffers]
-        sizes = {dim for shape in shapes for dim in shape if may_be_negative(dim)}
-        tests += [f"{format_dim(dim)} < 0" for dim in sorted(sizes, key=str)]
-        if self.program.workspace != "0":
-            tests.append(f"workspace.size < {self.program.workspace}")
-        if tests:
-            condition = f"if {' or '.join(tests)}:"
-            if len(INDENT * self.depth + condition) <= WIDTH:
-                self.line(condition)
-            else:
-                self.line("if (")
-                self.lines += broken(" or ".join(tests), self.depth + 1)
-                self.line("):")
-            self.line(f"{INDENT}return {NOT_READY}  # the caller says what does not fit")
-
-    def _views(self) -> None:
-        """Arrays over the parameters' memory and over the workspace."""
-        in_loops = self._seen_in_loops_only()
-        stacked = {
-            buffer for item in self.program.items if isinstance(item, Rolled)
-            for binding in item.bindings if binding.stack is not None
-            for buffer in binding.stack.buffers
-        }  # fmt: skip
-        for buffer in self.program.outputs:
-            if buffer.shape:
-                self.kernels.add("distinct")
-                self.line(f"{buffer.name} = distinct({buffer.name})")
-        for table, buffers in (
-            ("parameters", self.program.parameters),
-            ("constants", self.program.constants),
-        ):
-            for position, buffer in enumerate(buffers):
-                if buffer in in_loops:
-                    continue
-                function = "layer_at" if buffer in stacked else "array_at"
-                self.kernels.add(function)
-                shape = format_shape(buffer.shape)
-                text = f"{function}({table}[{position}], {shape}, {self._type(buffer)})"
-                text += "[()]" if buffer.by_value else ""
-                if buffer.cast_to is not None:
-                    text = f"{self._type(buffer.cast_to)}({text})"
-                self.line(f"{buffer.name} = {text}")
-        self._workspace()
-        for buffer in self.program.buffers:
-            if buffer.is_duplicate or buffer in in_loops:
-                continue
-            if buffer.part_of is not None:
-                assert buffer.root is not None
-                self.kernels.add("part")
-                self.line(f"{buffer.name} = part({buffer.root.name}, {buffer.part_of})")
-            elif buffer.root is not None:
-                self.kernels.add("reshaped")
-                self.line(
-                    f"{buffer.name} = reshaped({buffer.root.name}, {format_shape(buffer.shape)})"
-                )
-
-    def _workspace(self) -> None:
-        """The places in the workspace one after the other; what shares one is never needed at the
-        same time."""
-        places = self.program.places
-        if not places:
-            return
-        self.kernels.add("view")
-        end: int | str = 0
-        for number, place in enumerate(places):
-            first, *later = place.buffers
-            size = place.rounded_size()
-            if not size.isdigit() and not isinstance(end, str):
-                # from here on it depends on the named dimensions where a place begins
-                self.line(f"end = {end}")
-                end = "end"
-            described = f"{format_shape(first.stored_shape)}, {self._type(first)}"
-            self.line(f"{first.name} = view(workspace, {end}, {described})")
-            for buffer in later:
-                self.kernels.add("reuse")
-                described = f"{format_shape(buffer.stored_shape)}, {self._type(buffer)}"
-                self.line(f"{buffer.name} = reuse({first.name}, {described})")
-            if isinstance(end, int):
-                end += int(size)
-            elif number + 1 < len(places):
-                self.line(f"end += {size}")
-
-    def _type(self, buffer: Buffer) -> str:
-        name = TYPE_NAMES[str(buffer.dtype)]
-        self.types.add(name)
-        return name
-
     # ---- items -----------------------------------------------------------------------------------
 
     def _items(self, items: Iterable[Any]) -> None:
@@ -308,20 +201,6 @@ class Emitter(Writer):
         text = f"{op.kernel}({', '.join([*names, *op.options(call.node)])})"
         self.lines += broken(text, self.depth)
 
-    def _seen_in_loops_only(self) -> set[Buffer]:
-        """The members of stacks that nothing outside of loops over layers touches."""
-        bound: set[Buffer] = set()
-        outside: set[Buffer] = set()
-        for item in self.program.items:
-            if isinstance(item, Rolled):
-                for binding in item.bindings:
-                    assert binding.stack is not None
-                    bound.update(binding.stack.buffers)
-                continue
-            for statement in statements(item):
-                outside.update(access.buffer for access in statement.accesses)
-        return bound - outside
-
     def _rolled(self, rolled: Rolled) -> None:
         """A loop over layers, its buffers under names that fit every layer."""
         used = {buffer.name for buffer in self.program.buffers} | RESERVED
@@ -353,15 +232,24 @@ class Emitter(Writer):
         self.explained.update(s.node for s in statements(rolled))
 
     def _blocked(self, blocked: Blocked) -> None:
-        """A loop over blocks of rows, the rows of each array under a name of their own."""
-        extent = format_dim(blocked.extent)
+        """A loop over blocks of rows, or the call of the function that does a part of them."""
         self.gap()
+        if blocked.parts is not None:
+            first = len(self.lines)
+            self._in_parts(blocked, blocked.parts)
+            self.mark(first, statements(blocked), "kernel")
+            return
+        extent = format_dim(blocked.extent)
         self.line(f"for first in range(0, {extent}, {blocked.size}):")
+        self._block(blocked)
+
+    def _block(self, blocked: Blocked) -> None:
+        """What is done for a block, the rows of each array under a name of their own."""
         self.depth += 1
         count = str(blocked.size)
         if not blocked.exact:
             count = "rows"
-            self.line(f"rows = min({blocked.size}, {extent} - first)")
+            self.line(f"rows = min({blocked.size}, {format_dim(blocked.extent)} - first)")
         for buffer, view in blocked.views.items():
             self.kernels.add("rows_of")
             start = "0" if buffer in blocked.local else "first"
@@ -370,18 +258,17 @@ class Emitter(Writer):
             self._sequence(blocked.items)
         self.depth -= 1
 
-    def part(self, shared: Shared) -> Definition:
-        """The function that does a part of a shared loop."""
+    def parts(self) -> Iterator[Definition]:
+        """The functions that do a part of a loop, or of blocks of rows."""
+        yield from map(self._part_of_loop, shared_loops(self.program.items))
+        for blocked, parts in shared_blocks(self.program.items):
+            yield self._part_of_blocks(blocked, parts)
+
+    def _part_of_loop(self, shared: Shared) -> Definition:
         self._begin()
         loop = shared.loop
-        names = [buffer.name for buffer in (*shared.arguments, *shared.partial.values())]
-        self.lines.append('@njit(error_model="numpy")')
-        self.lines += broken_signature(f"def {shared.name}({', '.join(['number', *names])}):")
-        written = {m.target for m in statements(loop) if not is_scalar(m.target)}
-        for buffer in shared.arguments:
-            if buffer in written:
-                self.kernels.add("distinct")
-                self.line(f"{buffer.name} = distinct({buffer.name})")
+        self._signature(shared.name, ["number"], [*shared.arguments, *shared.partial.values()])
+        self._apart(shared.arguments, statements(loop))
         for start in shared.starts.values():
             self._statement(start)
         self.kernels.add("first_of")
@@ -398,20 +285,78 @@ class Emitter(Writer):
             self.line(f"{place.name}[number] = {accumulator.name}")
         return self._end()
 
+    def _part_of_blocks(self, blocked: Blocked, parts: Parts) -> Definition:
+        self._begin()
+        arrays = [*parts.arguments, *parts.partial.values(), parts.scratch]
+        self._signature(parts.name, ["number", "place"], arrays)
+        self.line(f"# ---- {TITLES['part']} ".ljust(96 - len(INDENT), "-"))
+        sums = [(b, p) for b, p in parts.partial.items() if not is_scalar(b)]
+        self.kernels |= {"first_of", "part", *(["distinct"] if sums else [])}
+        for target, place in sums:
+            self.line(f"{target.name} = distinct(part({place.name}, number))")
+        self._apart(parts.arguments, statements(blocked))
+        scratch = parts.scratch.name
+        self.line(f"{scratch} = part({scratch}, place)")
+        self._places(parts.places, scratch)
+        self._derived(b for b in self.program.buffers if b.memory in parts.own)
+        self._items(starts_together(parts.starts))
+        self.line()
+        self.line(f"start = first_of(number, {parts.size})")
+        stop = f"min(start + {parts.size}, {blocked.extent})"
+        self.line(f"for first in range(start, {stop}, {blocked.size}):")
+        self._block(blocked)
+        for accumulator, place in parts.partial.items():
+            if is_scalar(accumulator):
+                self.line(f"{place.name}[number] = {accumulator.name}")
+        return self._end()
+
+    def _signature(self, name: str, numbers: list[str], arrays: Iterable[Buffer]) -> None:
+        self.lines.append('@njit(error_model="numpy")')
+        names = ", ".join([*numbers, *(buffer.name for buffer in arrays)])
+        self.lines += broken_signature(f"def {name}({names}):")
+
+    def _apart(self, arguments: Iterable[Buffer], members: Iterable[Any]) -> None:
+        """What a function writes shares no memory with its other arguments."""
+        written = {access.buffer for m in members for access in m.accesses if access.writes}
+        for buffer in arguments:
+            if buffer in written and not is_scalar(buffer):
+                self.kernels.add("distinct")
+                self.line(f"{buffer.name} = distinct({buffer.name})")
+
     def _shared(self, shared: Shared) -> None:
         """All parts at once, then what they have accumulated, in order."""
-        self.kernels.add("in_parallel")
-        names = [buffer.name for buffer in (*shared.arguments, *shared.partial.values())]
-        listed = ", ".join(names) + ("," if len(names) == 1 else "")
-        self.lines += broken(f"in_parallel({shared.name}, {shared.parts}, ({listed}))", self.depth)
-        if shared.partial:
-            self.line(f"for number in range({shared.parts}):")
+        arrays = [*shared.arguments, *shared.partial.values()]
+        self._handed_out("in_parallel", shared.name, shared.parts, arrays)
         members = {m.target: m for m in statements(shared.loop) if m.action == "accumulate"}
-        for accumulator, place in shared.partial.items():
-            combine, name = members[accumulator].combine, accumulator.name
+        combined = {b: (p, members[b].combine) for b, p in shared.partial.items()}
+        self._combined(shared.parts, combined)
+
+    def _in_parts(self, blocked: Blocked, parts: Parts) -> None:
+        """All parts of blocks at once, then the sums, in order."""
+        arrays = [*parts.arguments, *parts.partial.values(), parts.scratch]
+        self.line(f"# {blocked.extent} rows in parts of {parts.size}, on any thread")
+        self._handed_out("in_parallel_with_place", parts.name, parts.count, arrays)
+        numbers = {b: (p, "plus") for b, p in parts.partial.items() if is_scalar(b)}
+        self._combined(parts.count, numbers)
+        for target, place in parts.partial.items():
+            if not is_scalar(target):
+                self.kernels.add("add_up")
+                self.line(f"add_up({place.name}, {target.name})")
+
+    def _handed_out(self, kernel: str, name: str, count: int, arrays: Iterable[Buffer]) -> None:
+        self.kernels.add(kernel)
+        names = [buffer.name for buffer in arrays]
+        listed = ", ".join(names) + ("," if len(names) == 1 else "")
+        self.lines += broken(f"{kernel}({name}, {count}, ({listed}))", self.depth)
+
+    def _combined(self, count: int, partial: dict[Buffer, tuple[Buffer, str]]) -> None:
+        """Variables, of what the parts have accumulated."""
+        if partial:
+            self.line(f"for number in range({count}):")
+        for accumulator, (place, combine) in partial.items():
             self.functions.add(combine)
-            value = f"{combine}({name}, {place.name}[number])"
-            self.lines += assignment(name, "=", value, self.depth + 1)
+            value = f"{combine}({accumulator.name}, {place.name}[number])"
+            self.lines += assignment(accumulator.name, "=", value, self.depth + 1)
 
     def _invocation(self, invocation: Invocation) -> None:
         arguments = []
@@ -441,7 +386,3 @@ def sections(items: list[Any]) -> list[str]:
             after = next((other for other in titles[position:] if other), "forward")
             titles[position] = after if before == "check" and after != "update" else before
     return titles
-
-
-def may_be_negative(dim: Any) -> bool:
-    return not isinstance(dim, int) and not dim.is_nonnegative

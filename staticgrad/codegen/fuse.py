@@ -19,6 +19,7 @@ import sympy
 from staticgrad.codegen.program import (
     ACCUMULATORS,
     Access,
+    Blocked,
     Buffer,
     Call,
     Loop,
@@ -369,13 +370,24 @@ def contract(program: Program) -> Program:
 
 
 def name_accumulators(program: Program) -> None:
-    """Give local accumulators that are never alive together one name, such as ``total``."""
+    """Give local accumulators that are never alive together one name, such as ``total``, but for those
+    that are one variable with what they finish in."""
     alive: dict[Buffer, list[int]] = {}
-    for position, item in enumerate(program.items):
-        for statement in statements(item):
-            for access in statement.accesses:
-                if access.buffer.finishes_in is not None:
-                    alive.setdefault(access.buffer, []).append(position)
+    position = 0
+    for item in program.items:
+        inner = item.items if isinstance(item, Blocked) else [item]
+        whole = range(position, position + len(inner))
+        started = {s.target for s in statements(inner) if getattr(s, "action", "") == "start"}
+        for position, part in zip(whole, inner, strict=True):
+            for access in (access for member in statements(part) for access in member.accesses):
+                buffer = access.buffer
+                result = buffer.finishes_in
+                if result is None or (buffer.is_local and result.is_local):
+                    continue
+                # the sums of all rows are alive in all items of their blocks
+                times = [position] if buffer in started else whole
+                alive.setdefault(buffer, []).extend(times)
+        position = whole.stop
     taken = {buffer.name for buffer in program.buffers if buffer not in alive}
     given: dict[str, list[Buffer]] = {}
     for buffer in alive:

@@ -67,8 +67,10 @@ def _inside(text: str, opening: int, depth: int) -> list[str]:
     """The lines between the bracket of ``text`` that opens at ``opening`` and the last one."""
     inside = text[opening + 1 : -1]
     if not text[:opening] or not (text[opening - 1].isalnum() or text[opening - 1] == "_"):
-        # brackets around an expression, where a comma would make a tuple
-        return broken(inside, depth)
+        items = split(inside, (", ",))
+        if len(items) == 1:
+            # brackets around an expression, where a comma would make a tuple
+            return broken(inside, depth)
     return _indented([argument.removeprefix(", ") for argument in split(inside, (", ",))], depth)
 
 

@@ -11,7 +11,7 @@ from staticgrad.codegen.header import columns
 from staticgrad.codegen.layout import INDENT
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.outline import renamed, variable
-from staticgrad.codegen.program import Buffer, Loop, Program, Statement, shared_loops
+from staticgrad.codegen.program import Buffer, Loop, Program, Statement
 from staticgrad.codegen.spans import Span, resolved
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.graph.expression import Expression, Symbol
@@ -77,7 +77,7 @@ class Listing(Emitter):
         lines = columns((described(buffer, places) for buffer in self.arrays()), "")
         marks = []
         functions = [self.routine(routine) for routine in self.program.routines]
-        functions += [self.part(shared) for shared in shared_loops(self.program.items)]
+        functions += self.parts()
         for function in functions:
             lines.append("")
             # without the decorator

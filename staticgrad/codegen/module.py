@@ -8,7 +8,7 @@ from functools import cached_property
 
 from staticgrad.codegen.emit import Emitter
 from staticgrad.codegen.layout import INDENT
-from staticgrad.codegen.program import Program, shared_loops
+from staticgrad.codegen.program import Program
 from staticgrad.codegen.sources import module_of_function
 from staticgrad.codegen.spans import Mark, Span, resolved
 from staticgrad.codegen.stages import History
@@ -45,7 +45,7 @@ def emit(program: Program, name: str, header: str) -> Generated:
     """The module that computes ``program`` in a function called ``name``."""
     emitter = Emitter(program, name)
     definitions = [emitter.routine(routine) for routine in program.routines]
-    definitions += [emitter.part(shared) for shared in shared_loops(program.items)]
+    definitions += emitter.parts()
     definitions.append(emitter.function())
     imports = imported(emitter)
     own = {f"staticgrad.{module}": names for module, names in imports.items() if is_own(module)}
@@ -111,7 +111,7 @@ def module_of(kernel: str) -> str:
     for op in OPS.values():
         if isinstance(op, RoutineOp) and op.kernel == kernel:
             return f"kernels.{op.module}"
-    if kernel in ("in_parallel", "first_of"):
+    if kernel.startswith("in_parallel") or kernel == "first_of":
         return "kernels.parallel"
     families = {"matmul": "kernels.gemm", "matvec": "kernels.gemv"}
     return families.get(kernel[:6], "kernels.arrays")

@@ -378,6 +378,7 @@ def features(program: Program) -> Counter[str]:
         item = waiting.pop()
         if isinstance(item, Blocked):
             found["blocks of rows"] += 1
+            found["blocks of rows for threads"] += item.parts is not None
             waiting += item.items
         elif isinstance(item, Rolled):
             found["loops over layers"] += 1

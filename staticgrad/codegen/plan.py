@@ -8,7 +8,16 @@ from typing import Any
 
 import sympy
 
-from staticgrad.codegen.program import Blocked, Buffer, Program, groups, shared_loops, statements
+from staticgrad.codegen.program import (
+    Blocked,
+    Buffer,
+    Parts,
+    Program,
+    groups,
+    shared_blocks,
+    shared_loops,
+    statements,
+)
 from staticgrad.graph.dims import Dim, canonical, format_dim, product
 
 #: places start at multiples of a cache line, which is also the widest vector
@@ -45,7 +54,8 @@ class Place:
 
 def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
     """For each stored workspace buffer the first and last item that touches it. What lives within a
-    block of rows does so from item to item; all else that a block touches, throughout the block."""
+    block of rows does so from item to item; all else that a block touches, throughout the block. What
+    each thread has for itself lies elsewhere (``own_lifetimes``)."""
     spans: dict[Buffer, tuple[int, int]] = {}
 
     def touch(buffers: Iterable[Buffer], first: int, last: int) -> None:
@@ -58,7 +68,13 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
         if isinstance(item, Blocked):
             local = {buffer.memory for buffer in item.local}
             end = position + len(item.items) - 1
+            if item.parts is not None:
+                local = item.parts.own
+                touch([*item.parts.partial.values(), item.parts.scratch], position, end)
             touch([buffer for buffer in touched(item) if buffer not in local], position, end)
+            if item.parts is not None:
+                position = end + 1
+                continue
             for inner in item.items:
                 touch([b for b in touched(inner) if b in local], position, position)
                 position += 1
@@ -67,6 +83,16 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
             for shared in shared_loops([item]):
                 touch(shared.partial.values(), position, position)
             position += 1
+    return spans
+
+
+def own_lifetimes(blocked: Blocked, parts: Parts) -> dict[Buffer, tuple[int, int]]:
+    """The same for what each thread has for itself in blocks of rows."""
+    spans: dict[Buffer, tuple[int, int]] = {}
+    for position, item in enumerate(blocked.items):
+        for buffer in touched(item):
+            if buffer in parts.own:
+                spans[buffer] = (spans.get(buffer, (position,))[0], position)
     return spans
 
 
@@ -82,7 +108,21 @@ def plan(program: Program) -> Program:
     ``program.workspace``, the number of bytes in all."""
     # accumulators start right before what they are needed for
     program.items = [item for group in groups(program.items) for item in group]
-    spans = lifetimes(program)
+    for blocked, parts in shared_blocks(program.items):
+        parts.places = allotted(own_lifetimes(blocked, parts))
+        room = sum(place.rounded for place in parts.places)
+        parts.scratch.shape = (parts.count, room)
+    places = allotted(lifetimes(program))
+    program.places, program.is_planned = places, True
+    exact = [place.exact for place in places if place.exact is not None]
+    total = format_dim(canonical(sum(exact, start=0)))
+    rounded = [place.rounded_size() for place in places if place.exact is None]
+    program.workspace = " + ".join([total] * (total != "0" or not rounded) + rounded)
+    return program
+
+
+def allotted(spans: dict[Buffer, tuple[int, int]]) -> list[Place]:
+    """Places for buffers, of which each is needed for a span of time."""
     sizes = {b: canonical(product(b.stored_shape) * b.dtype.itemsize) for b in spans}
     places: list[Place] = []
     # the largest first: what is smaller finds room in their places before and after them
@@ -101,12 +141,7 @@ def plan(program: Program) -> Program:
         place.buffers.sort(key=spans.__getitem__)
     # places of known size first, then those whose size depends on the named dimensions
     places.sort(key=lambda p: (not isinstance(p.size, int), spans[p.buffers[0]]))
-    program.places, program.is_planned = places, True
-    exact = [place.exact for place in places if place.exact is not None]
-    total = format_dim(canonical(sum(exact, start=0)))
-    rounded = [place.rounded_size() for place in places if place.exact is None]
-    program.workspace = " + ".join([total] * (total != "0" or not rounded) + rounded)
-    return program
+    return places
 
 
 def typical(size: Dim) -> int:

@@ -279,6 +279,26 @@ class Blocked:
     exact: bool
     views: dict[Buffer, Buffer] = field(default_factory=dict)
     local: set[Buffer] = field(default_factory=set)
+    #: how its blocks go to several threads, if they do
+    parts: Parts | None = None
+
+
+@dataclass(eq=False)
+class Parts:
+    """Blocks of rows in ``count`` parts of ``size`` rows, each a call of the function ``name``, on any
+    thread. ``partial`` is where a part leaves its share of each sum over all rows; ``starts`` are the
+    items that give those their first values. The buffers in ``own`` lie in the memory ``scratch``,
+    once per thread, at ``places``."""
+
+    name: str
+    size: int
+    count: int
+    arguments: list[Buffer]
+    partial: dict[Buffer, Buffer]
+    starts: list[Any]
+    own: set[Buffer]
+    scratch: Buffer
+    places: list[Any] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -300,7 +320,10 @@ def statements(items: list[Any] | Any) -> Iterator[Any]:
     for item in items if isinstance(items, list) else [items]:
         if isinstance(item, Loop):
             yield from statements(item.body)
-        elif isinstance(item, Invocation | Blocked | Peeled):
+        elif isinstance(item, Blocked):
+            yield from statements(item.parts.starts if item.parts else [])
+            yield from statements(item.items)
+        elif isinstance(item, Invocation | Peeled):
             yield from statements(item.items)
         elif isinstance(item, Shared):
             yield from statements(item.loop)
@@ -317,6 +340,13 @@ def shared_loops(items: list[Any]) -> Iterator[Shared]:
         loop = item.loop if isinstance(item, Peeled) else item
         if isinstance(loop, Shared):
             yield loop
+
+
+def shared_blocks(items: list[Any]) -> Iterator[tuple[Blocked, Parts]]:
+    """The blocks of rows among items that go to several threads."""
+    for item in items:
+        if isinstance(item, Blocked) and item.parts is not None:
+            yield item, item.parts
 
 
 @dataclass(eq=False)
@@ -342,9 +372,9 @@ class Program:
 
     @property
     def uses_threads(self) -> bool:
-        """Whether loops are shared out, or a product may be large enough for it."""
+        """Whether loops or blocks are shared out, or a product may be large enough for it."""
         products = any(isinstance(m, Call) and m.is_large for m in statements(self.items))
-        return products or any(shared_loops(self.items))
+        return products or any(shared_loops(self.items)) or any(shared_blocks(self.items))
 
     @property
     def readers(self) -> dict[Node, Buffer]:

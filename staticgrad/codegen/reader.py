@@ -18,7 +18,8 @@ from staticgrad.ops.lowering import ATOM, PRODUCT, SUM, Index, Scalar, infix
 
 #: how generated code spells a dtype
 TYPE_NAMES = {
-    "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "bool": "boolean",
+    "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32", "uint8": "u8",
+    "bool": "boolean",
 }  # fmt: skip
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sympy
 
 from staticgrad.codegen.outline import variable
-from staticgrad.codegen.plan import lifetimes
+from staticgrad.codegen.plan import Place, lifetimes, own_lifetimes
 from staticgrad.codegen.program import (
     Blocked,
     Buffer,
@@ -19,6 +19,7 @@ from staticgrad.codegen.program import (
     Rolled,
     Shared,
     Statement,
+    shared_blocks,
     statements,
 )
 from staticgrad.graph.dims import canonical, product
@@ -41,7 +42,9 @@ def verify_program(program: Program) -> None:
         if output.memory not in written:
             raise RuntimeError(f"nothing stores the output {output.name}")
     if program.is_planned:
-        check_places(program)
+        check_places(program.places, lifetimes(program))
+        for blocked, parts in shared_blocks(program.items):
+            check_places(parts.places, own_lifetimes(blocked, parts))
 
 
 def unchecked(program: Program) -> set[Buffer]:
@@ -63,7 +66,10 @@ def walk(items: Iterable[Any], loops: tuple[Any, ...] | None, written: set[Buffe
         elif isinstance(item, Loop):
             inside = loops if loops is None or item.extent == 1 else (*loops, item.variable)
             walk(item.body, inside, written)
-        elif isinstance(item, Invocation | Blocked | Peeled):
+        elif isinstance(item, Blocked):
+            walk(item.parts.starts if item.parts is not None else (), loops, written)
+            walk(item.items, loops, written)
+        elif isinstance(item, Invocation | Peeled):
             walk(item.items, loops, written)
         elif isinstance(item, Shared):
             walk([item.loop], loops, written)
@@ -116,11 +122,10 @@ def told(member: Any) -> str:
     return f"{getattr(member, 'action', 'call')} of {target}"
 
 
-def check_places(program: Program) -> None:
+def check_places(places: Iterable[Place], spans: Mapping[Buffer, tuple[int, int]]) -> None:
     """Every stored intermediate has room, alone for as long as it lives."""
-    spans = lifetimes(program)
     placed: set[Buffer] = set()
-    for place in program.places:
+    for place in places:
         placed.update(place.buffers)
         for number, one in enumerate(place.buffers):
             needed = product(one.stored_shape) * one.dtype.itemsize

@@ -129,7 +129,8 @@ def _title(item: Any) -> str:
     if isinstance(item, Invocation):
         return item.routine.name
     if isinstance(item, Blocked):
-        return f"blocks of {item.size} rows"
+        in_parts = f", in {item.parts.count} parts" if item.parts is not None else ""
+        return f"blocks of {item.size} rows{in_parts}"
     if isinstance(item, Peeled):
         return f"{_title(item.loop)}, ends apart"
     if isinstance(item, Shared):

@@ -12,13 +12,13 @@ import re
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 #: dtypes, as generated code spells them
-f32, f64, i64, i32 = types.float32, types.float64, types.int64, types.int32
+f32, f64, i64, i32, u8 = types.float32, types.float64, types.int64, types.int32, types.uint8
 
 
 def contiguous(dtype, shape, readonly=False):
@@ -230,6 +230,19 @@ def part(typing_context, array, index):
         return slab._getvalue()
 
     return kind(array, index), generate
+
+
+@njit(error_model="numpy")
+def add_up(parts, total):
+    """Store the sum of an array's parts along the first axis, added in order."""
+    elements, sums = flat(parts), flat(total)
+    count = sums.size
+    for i in range(count):
+        sums[i] = elements[i]
+    for number in range(1, parts.shape[0]):
+        first = number * count
+        for i in range(count):
+            sums[i] += elements[first + i]
 
 
 # ---- files that run by themselves -----------------------------------------------------------------
