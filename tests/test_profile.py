@@ -103,10 +103,17 @@ def test_loops_over_layers_and_blocks_are_told_by_what_is_in_them() -> None:
 
     x = sg.placeholder("x", (4096, 64))
     first, second = (sg.parameter(np.ones((64, 64), "float32"), name) for name in "VW")
-    blocked = sg.compile(x, sg.sum(sg.tanh(sg.tanh(x @ first) @ second)), debug=True)
+    h = sg.tanh(sg.tanh(x @ first) @ second)
+    # rows that meet in a maximum stay on one thread
+    blocked = sg.compile(x, [sg.sum(h), sg.max(h, axis=0)], debug=True)
     source, kernels = instrumented(generate(blocked.graph, "f"))
-    assert "for first in range(" in source
+    assert "for first in range(0, 4096, " in source
     assert len([k for k in kernels if "@" in k.formula]) == 2
+    # what several threads do counts as one kernel
+    shared = generate(sg.compile(x, sg.sum(h), debug=True).graph, "f")
+    source, kernels = instrumented(shared)
+    assert "in_parallel_with_place(" in source
+    assert len([k for k in kernels if k.flops == flops(shared.program)]) == 1
 
 
 def test_functions_without_parameters_scalars_and_outputs() -> None:

@@ -254,6 +254,7 @@ class Emitter(Prologue):
             self.kernels.add("rows_of")
             start = "0" if buffer in blocked.local else "first"
             self.line(f"{view.name} = rows_of({buffer.name}, {start}, {count})")
+        self.headed = False
         with renamed({buffer: view.name for buffer, view in blocked.views.items()}):
             self._sequence(blocked.items)
         self.depth -= 1

@@ -1,5 +1,5 @@
 """function: computes value, d_w, d_s (golden_models.py:53).
-Workspace: 102400 bytes. FLOPs: 66560001. Traffic: 18670600 bytes.
+Workspace: 852032 bytes. FLOPs: 66560001. Traffic: 18670600 bytes.
 
     x      float64  (20000, 16)  input
     w      float64  (16, 32)     input
@@ -11,9 +11,18 @@ Workspace: 102400 bytes. FLOPs: 66560001. Traffic: 18670600 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import distinct, f64, reuse, rows_of, view
+from staticgrad.kernels.arrays import (
+    add_up,
+    distinct,
+    f64,
+    part,
+    reuse,
+    rows_of,
+    u8,
+    view,
+)
 from staticgrad.kernels.gemm import matmul, matmul_tn_sum
-from staticgrad.kernels.parallel import first_of, in_parallel
+from staticgrad.kernels.parallel import first_of, in_parallel, in_parallel_with_place
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.exponential import exp, tanh
 
@@ -32,34 +41,16 @@ def part_of_sum_exp_negative_square_s(number, s, d_s, partial_sum_exp_negative_s
 
 
 @njit(error_model="numpy")
-def function(x, w, s, workspace, value, d_w, d_s):
-    # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if (
-        x.shape != (20000, 16)
-        or w.shape != (16, 32)
-        or s.shape != (1000000,)
-        or workspace.size < 102400
-    ):
-        return 1  # the caller says what does not fit
-    d_w = distinct(d_w)
-    d_s = distinct(d_s)
-    partial_sum_exp_negative_square_s = view(workspace, 0, (27,), f64)
-    d_x_w = reuse(partial_sum_exp_negative_square_s, (200, 32), f64)
-    x_w = view(workspace, 51200, (200, 32), f64)
-
-    # ---- forward and backward ----------------------------------------------------------------
-    # exp_negative_square_s = exp(-s**2)  [golden_models.py:53]
-    # d_s = -2 * exp_negative_square_s * s  [adjoint of s, golden_models.py:53]
-    # sum_exp_negative_square_s = sum(exp_negative_square_s)  [golden_models.py:53]
-    sum_exp_negative_square_s = 0.0
-    in_parallel(part_of_sum_exp_negative_square_s, 27, (s, d_s, partial_sum_exp_negative_square_s))
-    for number in range(27):
-        sum_exp_negative_square_s = plus(
-            sum_exp_negative_square_s, partial_sum_exp_negative_square_s[number]
-        )
+def part_of_d_w(number, place, x, w, partial_sum_tanh_x_w, partial_d_w, memory_of_threads):
+    # ---- sums of this part, intermediates of this thread -------------------------------------
+    d_w = distinct(part(partial_d_w, number))
+    memory_of_threads = part(memory_of_threads, place)
+    x_w = view(memory_of_threads, 0, (200, 32), f64)
+    d_x_w = view(memory_of_threads, 51200, (200, 32), f64)
     sum_tanh_x_w = 0.0
 
-    for first in range(0, 20000, 200):
+    start = first_of(number, 2600)
+    for first in range(start, min(start + 2600, 20000), 200):
         x_rows = rows_of(x, first, 200)
 
         # ---- forward -------------------------------------------------------------------------
@@ -77,7 +68,46 @@ def function(x, w, s, workspace, value, d_w, d_s):
 
         # ---- backward ------------------------------------------------------------------------
         # d_w = x_rows.T @ d_x_w  [adjoint of w, golden_models.py:53]
-        matmul_tn_sum(x_rows, d_x_w, d_w, first > 0)
+        matmul_tn_sum(x_rows, d_x_w, d_w, first > start)
+    partial_sum_tanh_x_w[number] = sum_tanh_x_w
+
+
+@njit(error_model="numpy")
+def function(x, w, s, workspace, value, d_w, d_s):
+    # ---- inputs, parameters, intermediates ---------------------------------------------------
+    if (
+        x.shape != (20000, 16)
+        or w.shape != (16, 32)
+        or s.shape != (1000000,)
+        or workspace.size < 852032
+    ):
+        return 1  # the caller says what does not fit
+    d_w = distinct(d_w)
+    d_s = distinct(d_s)
+    partial_sum_exp_negative_square_s = view(workspace, 0, (27,), f64)
+    partial_d_w = reuse(partial_sum_exp_negative_square_s, (8, 16, 32), f64)
+    memory_of_threads = view(workspace, 32768, (8, 102400), u8)
+    partial_sum_tanh_x_w = view(workspace, 851968, (8,), f64)
+
+    # ---- forward and backward ----------------------------------------------------------------
+    # exp_negative_square_s = exp(-s**2)  [golden_models.py:53]
+    # d_s = -2 * exp_negative_square_s * s  [adjoint of s, golden_models.py:53]
+    # sum_exp_negative_square_s = sum(exp_negative_square_s)  [golden_models.py:53]
+    sum_exp_negative_square_s = 0.0
+    in_parallel(part_of_sum_exp_negative_square_s, 27, (s, d_s, partial_sum_exp_negative_square_s))
+    for number in range(27):
+        sum_exp_negative_square_s = plus(
+            sum_exp_negative_square_s, partial_sum_exp_negative_square_s[number]
+        )
+    sum_tanh_x_w = 0.0
+
+    # 20000 rows in parts of 2600, on any thread
+    in_parallel_with_place(
+        part_of_d_w, 8, (x, w, partial_sum_tanh_x_w, partial_d_w, memory_of_threads)
+    )
+    for number in range(8):
+        sum_tanh_x_w = plus(sum_tanh_x_w, partial_sum_tanh_x_w[number])
+    add_up(partial_d_w, d_w)
 
     # ---- forward and backward ----------------------------------------------------------------
     value[()] = sum_tanh_x_w + sum_exp_negative_square_s  # [golden_models.py:53]
