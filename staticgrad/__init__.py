@@ -19,6 +19,7 @@ from staticgrad.derive.gradient import grad, value_and_grad
 from staticgrad.graph.leaves import Parameter, constant, parameter, placeholder
 from staticgrad.graph.node import GraphError, GraphTypeError, Node
 from staticgrad.graph.origin import name_scope
+from staticgrad.ops import advice as _advice
 from staticgrad.ops import public as _public
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
 from staticgrad.random import manual_seed
@@ -83,9 +84,12 @@ __all__ = [
 __all__ += _public.__all__
 
 
+_missing = _advice.missing_names(__name__)
+
+
 def __getattr__(name: str) -> object:
     if name not in _LATER:
-        raise AttributeError(f"module 'staticgrad' has no attribute {name!r}")
+        return _missing(name)
     from importlib import import_module
 
     globals()[name] = getattr(import_module(f"staticgrad.{_LATER[name]}"), name)

@@ -17,17 +17,21 @@ from staticgrad.eager.creation import __all__ as _creation
 from staticgrad.eager.modes import enable_grad, is_grad_enabled, no_grad
 from staticgrad.eager.tensor import Tensor, as_tensor
 from staticgrad.ops import public as _public
+from staticgrad.ops.advice import missing_names
 from staticgrad.ops.custom import Function
 from staticgrad.ops.public import *  # noqa: F403  the op functions, listed in ops/public.py
 
 float32, float64, int32, int64 = "float32", "float64", "int32", "int64"
 
 
+_missing = missing_names(__name__)
+
+
 def __getattr__(name: str) -> Any:
     # these stand above this package, and are looked up when asked for
     if name in ("nn", "optim"):
         return importlib.import_module(f"staticgrad.{name}")
-    raise AttributeError(f"module 'staticgrad.eager' has no attribute {name!r}")
+    return _missing(name)
 
 
 __all__ = ["Function", "Tensor", "as_tensor", "enable_grad", "float32", "float64", "grad", "int32",

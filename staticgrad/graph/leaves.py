@@ -138,6 +138,8 @@ class Parameter(Node):
     ) -> None:
         if name is not None:
             check_name(name.replace(".", "_") if isinstance(name, str) else name)
+        if isinstance(value, Node) and not hasattr(value, "numpy"):
+            raise GraphTypeError(f"a parameter starts at an array or a number, got the node {value!r}")
         array = aligned_copy(_as_array(value, dtype))
         type = TensorType(array.dtype, tuple(array.shape))
         super().__init__(PARAMETER, (), {}, type, name, user_origin())
@@ -182,6 +184,30 @@ class Parameter(Node):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._array, dtype=dtype, copy=copy)
 
+    def __float__(self) -> float:
+        label = self.name or "parameter"
+        raise TypeError(
+            f"{self!r} is a parameter, whose number changes: float({label}.value) is what it is now"
+        )
+
+    __int__ = __index__ = __float__  # type: ignore[assignment]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            f"{self!r} is a parameter: assign to its array, {self.name or 'parameter'}.value[...], or "
+            "give a compiled function its new value, updates={parameter: value}"
+        )
+
+    def __iadd__(self, other: Any) -> Parameter:  # type: ignore[misc]
+        label = self.name or "parameter"
+        raise TypeError(
+            f"{label} += ... would leave the parameter as it is, and make the variable another node: "
+            f"change its array, {label}.value[...] += ..., or give a compiled function its new value, "
+            f"updates={{{label}: {label} + ...}}"
+        )
+
+    __isub__ = __imul__ = __itruediv__ = __iadd__
+
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
     """A contiguous copy that begins at a cache line, where vector loads are fastest."""
@@ -194,6 +220,8 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
 
 def _as_array(value: Any, dtype: Any) -> np.ndarray:
     """``value`` as an array of a dtype that graphs hold; Python floats become float32."""
+    if dtype is not None:
+        dtype = check_dtype(dtype)
     known = isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__")
     if dtype is None and not known:
         array = np.array(value)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from staticgrad.graph.node import Node
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+#: what to do about a node whose value somebody asks for
+NO_VALUE_YET = (
+    "it has a value only in a call: sg.compile(inputs, node) makes a function, "
+    "sg.evaluate(node, {x: array}) computes it once"
+)
 Axis = int | tuple[int, ...] | None
 
 
@@ -20,9 +25,22 @@ class ArrayMethods:
     """Operators and methods with NumPy's names and meaning."""
 
     __slots__ = ()
-    # NumPy arrays on the left of an operator leave it to us
-    __array_ufunc__ = None
-    __array_priority__ = 1000
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """What NumPy calls for ``array * node``, and for its functions of elements."""
+        return FUNCTIONS["on_ufunc"](ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        """What NumPy calls for its other functions."""
+        return FUNCTIONS["on_function"](function, arguments, options)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise TypeError(f"{self!r} is a node of a graph, not an array: {NO_VALUE_YET}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise AttributeError(FUNCTIONS["missing_attribute"](self, name))
 
     def __add__(self, other: Any) -> Node:
         return FUNCTIONS["add"](self, other)
@@ -133,9 +151,16 @@ class ArrayMethods:
             "called, so Python's if, while, and, or, not cannot use it; use sg.where, &, |, ~"
         )
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            f"{self!r} is a node of a graph, and nodes do not change: make another one with sg.where, "
+            "sg.concat or sg.pad"
+        )
+
     def __float__(self) -> float:
         raise TypeError(
-            f"{self!r} is a node of a graph and has no value yet; compile it and call the function"
+            f"{self!r} is a node of a graph, not a number: {NO_VALUE_YET}; of the functions of "
+            "Python's math there are sg.exp, sg.sin and so on"
         )
 
     __int__ = __float__
@@ -150,6 +175,14 @@ class ArrayMethods:
         return shape[0]
 
     def __iter__(self) -> Any:
+        shape = self.shape  # type: ignore[attr-defined]
+        if not shape:
+            raise TypeError(f"{self!r} cannot be iterated over: it has no axes")
+        if not isinstance(shape[0], int):
+            raise TypeError(
+                f"{self!r} cannot be iterated over: the size of its first axis, {shape[0]}, is known "
+                "only at the call; use functions of whole axes, as sg.sum(x, axis=0)"
+            )
         return (self[position] for position in range(len(self)))
 
     @property

@@ -25,6 +25,9 @@ from staticgrad.graph.origin import Origin, user_origin
 
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int64", "int32", "bool"))
 
+#: a value in a message is cut off after so many characters
+LONGEST_VALUE = 60
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
@@ -259,6 +262,18 @@ def located(
             message += f"\n    {origin.text}"
     kind = GraphTypeError if isinstance(error, TypeError) else GraphError
     return kind(message)
+
+
+def described(value: Any) -> str:
+    """What a user has given, as messages tell it: what it is, and in few words its value."""
+    if isinstance(value, Node):
+        return f"an eager tensor of {value.type}" if value.is_eager else f"the node {value!r}"
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}{format_shape(value.shape)}"
+    first, *more = repr(value).splitlines() or [""]
+    if more or len(first) > LONGEST_VALUE:
+        first = f"{first[:LONGEST_VALUE]}..."
+    return f"{type(value).__name__} {first}"
 
 
 @contextmanager

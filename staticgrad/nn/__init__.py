@@ -11,6 +11,7 @@ from staticgrad.nn.loss import *  # noqa: F403
 from staticgrad.nn.loss import __all__ as _loss
 from staticgrad.nn.module import Buffer, Module
 from staticgrad.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm, RMSNorm
+from staticgrad.ops.advice import missing_names
 
 __all__ = [
     "AvgPool1d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Bilinear", "Buffer", "Conv1d",
@@ -20,3 +21,5 @@ __all__ = [
 ]  # fmt: skip
 __all__ += _activation
 __all__ += _loss
+
+__getattr__ = missing_names(__name__)

@@ -24,6 +24,7 @@ from staticgrad.nn.losses import (
 )
 from staticgrad.ops import public as sg
 from staticgrad.ops.activations import hardtanh
+from staticgrad.ops.advice import missing_names
 from staticgrad.ops.convert import as_node, normalize_axis
 from staticgrad.ops.public import (
     avg_pool1d,
@@ -164,3 +165,5 @@ __all__ = [
     "max_pool2d", "mse_loss", "nll_loss", "one_hot", "poisson_nll_loss", "relu", "relu6", "rms_norm",
     "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh",
 ]  # fmt: skip
+
+__getattr__ = missing_names(__name__)

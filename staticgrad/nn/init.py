@@ -12,6 +12,7 @@ import numpy as np
 
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.node import Node
+from staticgrad.ops.advice import missing_names
 from staticgrad.random import generator
 
 
@@ -207,3 +208,5 @@ __all__ = [
     "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_",
     "xavier_uniform_", "zeros_",
 ]  # fmt: skip
+
+__getattr__ = missing_names(__name__)

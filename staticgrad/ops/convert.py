@@ -14,7 +14,7 @@ import numpy as np
 from staticgrad.graph.dims import Shape, broadcast_shapes, canonical
 from staticgrad.graph.leaves import check_dtype, constant
 from staticgrad.graph.methods import FUNCTIONS
-from staticgrad.graph.node import GraphTypeError, Node, located, make_node
+from staticgrad.graph.node import GraphTypeError, Node, described, located, make_node
 from staticgrad.graph.origin import variable_of
 
 NUMBER = (bool, int, float)
@@ -34,15 +34,16 @@ def as_node(value: Any, like: np.dtype | None = None) -> Node:
         if node.ndim:
             node.name = variable_of(value)
         return node
-    raise GraphTypeError(f"expected a node, an array or a number, got {type(value).__name__}")
+    raise GraphTypeError(f"expected a node, an array or a number, got {described(value)}")
 
 
 def common_dtype(values: Sequence[Any]) -> np.dtype:
     """The dtype that NumPy gives to an operation on ``values``, nodes among them."""
     stand_ins = [
-        value.dtype if isinstance(value, Node)
+        value.dtype if isinstance(value, (Node, np.ndarray))
         else value if isinstance(value, NUMBER)
-        else np.asarray(value).dtype
+        else np.asarray(value).dtype if isinstance(value, (np.generic, list, tuple))
+        else as_node(value).dtype
         for value in values
     ]  # fmt: skip
     if all(isinstance(item, NUMBER) for item in stand_ins):

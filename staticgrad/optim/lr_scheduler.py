@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from staticgrad.ops.advice import missing_names
 from staticgrad.optim.optimizer import Optimizer
 
 
@@ -313,3 +314,5 @@ __all__ = [
     "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR",
     "OneCycleLR", "ReduceLROnPlateau", "StepLR",
 ]  # fmt: skip
+
+__getattr__ = missing_names(__name__)

@@ -1,0 +1,169 @@
+"""Guesses that go wrong: nothing is done silently, and each message tells what to write instead."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import staticgrad as sg
+from staticgrad import eager, nn, optim
+
+x = sg.placeholder("x", ("batch", 4))
+m = sg.placeholder("m", (3, 2))
+s = sg.placeholder("s", ())
+W = sg.parameter(np.ones((4, 2), "float32"), name="W")
+w = sg.parameter(0.5, name="w")
+A = np.linspace(-1.0, 1.0, 6, dtype="float32").reshape(3, 2)
+tensor = eager.tensor(A, requires_grad=True)
+
+UFUNCS = {name: item for name, item in vars(np).items() if isinstance(item, np.ufunc)}
+OPERATORS = [
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod,
+    operator.pow, operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("apply", OPERATORS, ids=lambda item: item.__name__)
+@pytest.mark.parametrize("left", [A + 2, np.float32(1.5), np.float64(1.5)], ids=["array", "f4", "f8"])
+def test_an_array_on_the_left_of_an_operator(apply: Callable[..., Any], left: Any) -> None:
+    value = A + 1.25
+    node = apply(left, m)
+    assert isinstance(node, sg.Node)
+    expected = apply(left, value)
+    got = sg.evaluate(node, {m: value})
+    assert got.dtype == expected.dtype
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    of_tensor = apply(left, eager.tensor(value))
+    assert isinstance(of_tensor, eager.Tensor)
+    np.testing.assert_allclose(of_tensor.numpy(), expected, rtol=1e-6)
+
+
+def test_a_matrix_and_conditions_on_the_left() -> None:
+    value = A.T.copy()
+    n = sg.placeholder("n", (2, 3))
+    np.testing.assert_allclose(sg.evaluate(A @ n, {n: value}), A @ value, rtol=1e-6)
+    for apply in (operator.and_, operator.or_, operator.xor):
+        node = apply(A > 0, m > 0.5)
+        np.testing.assert_array_equal(sg.evaluate(node, {m: A}), apply(A > 0, A > 0.5))
+    total: Any = A.copy()
+    total += m
+    np.testing.assert_allclose(sg.evaluate(total, {m: A}), 2 * A)
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_numpys_functions_of_elements(name: str) -> None:
+    """A node where an operator would give one, else an error that names the function: never an array
+    of objects."""
+    ufunc = UFUNCS[name]
+    for argument in (m, m > 0, tensor, W):
+        try:
+            result = ufunc(*[argument] * ufunc.nin)
+        except sg.GraphError:
+            pass  # as the operator says: no logical operations on numbers, for one
+        except TypeError as error:
+            assert f"np.{ufunc.__name__}" in str(error) and "array" in str(error)
+        else:
+            assert isinstance(result, sg.Node)
+
+
+NUMPY: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "exp": (lambda: np.exp(x), ["np.exp", "<x: float32(batch, 4)>", "use sg.exp"]),
+    "other name": (lambda: np.arctan2(m, m), ["np.arctan2", "use sg.atan2"]),
+    "none here": (lambda: np.cbrt(m), ["np.cbrt", "no function of that name"]),
+    "with a number": (lambda: np.maximum(x, 0), ["np.maximum", "<x: ", "use sg.maximum"]),
+    "reduce": (lambda: np.add.reduce(m), ["np.add.reduce", "use sg.sum"]),
+    "out": (lambda: np.multiply(m, 2.0, out=A), ["np.multiply", "use sg.multiply"]),
+    "sum": (lambda: np.sum(x), ["np.sum", "<x: ", "use sg.sum"]),
+    "dot": (lambda: np.dot(A.T, m), ["np.dot", "<m: ", "use sg.matmul"]),
+    "concatenate": (lambda: np.concatenate([A, m]), ["<m: ", "use sg.concat"]),
+    "where": (lambda: np.where(A > 0, A, m), ["<m: ", "use sg.where"]),
+    "norm": (lambda: np.linalg.norm(m), ["np.linalg.norm", "use sg.norm"]),
+    "array": (lambda: np.array(m), ["<m: ", "not an array", "sg.compile", "sg.evaluate"]),
+    "arrays": (lambda: np.asarray([m, m]), ["<m: ", "not an array"]),
+    "number": (lambda: np.float32(s), ["<s: ", "not an array"]),
+    "tensor": (lambda: np.exp(tensor), ["eager tensor", "sg.exp", "detach().numpy()"]),
+    "parameter": (lambda: np.exp(W), ["parameter", "sg.exp", "W.value"]),
+    "math": (lambda: math.exp(s), ["<s: ", "not a number", "sg.exp"]),
+    "float": (lambda: float(s), ["<s: ", "not a number", "sg.compile"]),
+    "index": (lambda: range(s), ["<s: ", "not a number"]),
+    "parameter as number": (lambda: float(w), ["w", "float(w.value)"]),
+    "truth": (lambda: 1 if x else 0, ["<x: ", "sg.where"]),
+    "length": (lambda: len(x), ["<x: ", "only at the call"]),
+    "length of a scalar": (lambda: len(s), ["<s: ", "no axes"]),
+    "iteration": (lambda: list(x), ["<x: ", "iterated", "batch", "sg.sum"]),
+    "iteration over a scalar": (lambda: list(s), ["<s: ", "iterated", "no axes"]),
+    "unpacking": (lambda: [*x], ["<x: ", "iterated"]),
+    "item assignment": (lambda: operator.setitem(m, 0, 1.0), ["<m: ", "do not change", "sg.where"]),
+    "item of a parameter": (lambda: operator.setitem(W, 0, 1.0), ["W.value[...]", "updates"]),
+    "parameter in place": (lambda: operator.isub(W, 0.1), ["W.value[...]", "updates={W: "]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_nodes_are_no_arrays(name: str) -> None:
+    call, words = NUMPY[name]
+    with pytest.raises(TypeError) as raised:
+        call()
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_parameters_and_tensors_are_arrays_for_numpys_functions() -> None:
+    plain = eager.tensor(A)
+    assert np.sum(W) == 8 and type(np.sum(W)) is np.float32
+    np.testing.assert_array_equal(np.concatenate([A, plain]), np.concatenate([A, A]))
+    np.testing.assert_array_equal(np.copy(plain), A)
+    assert np.allclose(W, 1) and np.shape(x) == x.shape and np.ndim(m) == 2 and np.size(m) == 6
+    with pytest.raises(RuntimeError, match="detach"):
+        np.mean(tensor)
+
+
+ATTRIBUTES: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "backward": (lambda: (x @ W).backward(), ["sg.grad", "sg.train_step"]),
+    "grad": (lambda: x.grad, ["<x: ", "sg.grad"]),
+    "item": (lambda: s.item(), ["<s: ", "sg.compile", "sg.evaluate"]),
+    "item of a parameter": (lambda: w.item(), ["w.value"]),
+    "function": (lambda: x.exp(), ["<x: ", "use sg.exp"]),
+    "other name": (lambda: x.unsqueeze(0), ["use sg.expand_dims"]),
+    "detach": (lambda: x.detach(), ["use sg.stop_gradient"]),
+    "device": (lambda: x.cuda(), ["CPU"]),
+    "misspelt": (lambda: x.transposed(), ["did you mean transpose?"]),
+    "tensor": (lambda: tensor.requires_gard, ["did you mean requires_grad?"]),
+    "nothing like it": (lambda: x.qwertz, ["<x: float32(batch, 4)> has no attribute 'qwertz'"]),
+    "sg": (lambda: sg.sigmiod, ["'staticgrad' has no attribute 'sigmiod'", "mean sigmoid?"]),
+    "sg, of numpy": (lambda: sg.concatenate, ["it is called concat"]),
+    "sg, of nn": (lambda: sg.Linear, ["it is nn.Linear"]),
+    "sg, of optim": (lambda: sg.Adam, ["it is optim.Adam"]),
+    "sg, of eager": (lambda: sg.zeros, ["it is eager.zeros"]),
+    "sg, of others": (lambda: sg.tensor, ["sg.placeholder", "eager.tensor"]),
+    "sg, jit": (lambda: sg.jit, ["sg.compile"]),
+    "nn": (lambda: nn.Relu, ["did you mean ReLU?"]),
+    "nn, of functional": (lambda: nn.hardtanh, ["it is nn.functional.hardtanh"]),
+    "functional": (lambda: nn.functional.sotfmax, ["did you mean softmax?"]),
+    "init": (lambda: nn.init.xavier_unifrom_, ["did you mean xavier_uniform_?"]),
+    "optim": (lambda: optim.ADAM, ["did you mean Adam?"]),
+    "optim, of lr_scheduler": (lambda: optim.StepLR, ["it is optim.lr_scheduler.StepLR"]),
+    "lr_scheduler": (lambda: optim.lr_scheduler.CosineLR, ["'CosineLR'"]),
+    "eager": (lambda: eager.Tensr, ["did you mean Tensor?"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_names_that_there_are_not(name: str) -> None:
+    call, words = ATTRIBUTES[name]
+    with pytest.raises(AttributeError) as raised:
+        call()
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_what_is_asked_for_by_machines_gets_a_plain_answer() -> None:
+    assert not hasattr(x, "__array_interface__") and not hasattr(sg, "__path_of_nothing__")
+    assert not hasattr(x, "_ipython_display_")
+    with pytest.raises(AttributeError, match="'Node' object has no attribute '_private'"):
+        x._private  # noqa: B018
