@@ -167,3 +167,126 @@ def test_what_is_asked_for_by_machines_gets_a_plain_answer() -> None:
     assert not hasattr(x, "_ipython_display_")
     with pytest.raises(AttributeError, match="'Node' object has no attribute '_private'"):
         x._private  # noqa: B018
+
+
+net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1))
+optimizer = optim.SGD(net.parameters(), lr=0.1)
+loss = sg.mean((x @ W) ** 2)
+hidden = sg.tanh(x @ W)
+whole = sg.placeholder("whole", (3, 5), "int64")
+MODULES_AND_GRADIENTS: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
+    "grad by optimizer": (
+        lambda: sg.grad(loss, optimizer), sg.GraphTypeError,
+        ["optimizer SGD", "list(model.parameters())", "sg.train_step", "test_misuse.py"],
+    ),
+    "grad by module": (
+        lambda: sg.grad(loss, net), sg.GraphTypeError,
+        ["module Sequential", "list(model.parameters())"],
+    ),
+    "grad by none": (lambda: sg.grad(loss, None), sg.GraphTypeError, ["NoneType None"]),
+    "grad by name": (lambda: sg.grad(loss, "W"), sg.GraphTypeError, ["str 'W'"]),
+    "grad of a function": (
+        lambda: sg.grad(lambda v: v, W), sg.GraphTypeError, ["call it with placeholders"],
+    ),
+    "grad of a tensor": (
+        lambda: sg.grad(tensor.sum(), tensor), sg.GraphTypeError,
+        ["eager tensor of float32()", "loss.backward()", "eager.grad"],
+    ),
+    "value_and_grad": (
+        lambda: sg.value_and_grad(loss, net), sg.GraphTypeError, ["list(model.parameters())"],
+    ),
+    "module on an array": (
+        lambda: net(np.ones((2, 4), "float32")), TypeError,
+        ["Sequential", "float32(2, 4)", "sg.placeholder('x', ('batch', 4), 'float32')",
+         "sg.eager.tensor", "sg.constant"],
+    ),
+    "module on a list": (lambda: net([[1.0, 2.0, 3.0, 4.0]]), TypeError, ["[[1.0, 2.0", "sg.eager"]),
+    "module on an option": (
+        lambda: nn.MSELoss()(prediction=np.ones(3), target=np.ones(3)), TypeError, ["MSELoss", "(3,)"],
+    ),
+    "update's shape": (
+        lambda: sg.compile(x, loss, updates={W: 3}), sg.GraphError,
+        ["<W: float32(4, 2)>", "int 3", "shape ()", "sg.broadcast_to(value, (4, 2))"],
+    ),
+    "update's kind": (
+        lambda: sg.compile(x, loss, updates={W: "a"}), sg.GraphTypeError, ["<W: ", "str 'a'"],
+    ),
+    "update's dtype": (
+        lambda: sg.compile(x, loss, updates={W: np.ones((4, 2))}), sg.GraphTypeError,
+        ["<W: ", "array of float64(4, 2)", "sg.astype(value, 'float32')"],
+    ),
+    "output": (lambda: sg.compile(x, {"loss": loss}), sg.GraphTypeError, ["str 'loss'"]),
+    "matmul after a cast": (
+        lambda: hidden @ whole, sg.GraphError,
+        ["matmul(hidden: float32(batch, 2), whole: int64(3, 5))", "2 and 3 differ"],
+    ),
+    "sum after a cast": (
+        lambda: whole + hidden, sg.GraphError, ["add(whole: int64(3, 5), hidden: float32(batch, 2))"],
+    ),
+    "on the way": (
+        lambda: sg.tanh(hidden) @ whole, sg.GraphError,
+        ["matmul(float32(batch, 2), whole: int64(3, 5))"],
+    ),
+    "text": (lambda: sg.exp("a"), sg.GraphTypeError, ["expected a node", "str 'a'"]),
+    "nothing": (lambda: x + None, sg.GraphTypeError, ["expected a node", "NoneType None"]),
+    "a dot in a name": (
+        lambda: nn.Sequential({"a.b": nn.ReLU()}), ValueError, ["no dot", "'a.b'"],
+    ),
+    "a dot in a ModuleDict": (
+        lambda: nn.ModuleDict({"a.b": nn.ReLU()}), ValueError, ["without dots", "'a.b'"],
+    ),
+    "list in a Sequential": (
+        lambda: nn.Sequential([nn.ReLU(), nn.ReLU()]), TypeError, ["list", "Sequential(*modules)"],
+    ),
+    "class in a Sequential": (lambda: nn.Sequential(nn.ReLU), TypeError, ["ReLU(...)"]),
+    "function in a Sequential": (
+        lambda: nn.Sequential(nn.Linear(4, 3), sg.relu), TypeError, ["'1'", "activations are modules"],
+    ),
+    "function in a ModuleDict": (lambda: nn.ModuleDict({"f": sg.relu}), TypeError, ["'f'"]),
+    "module as a list": (lambda: nn.ModuleList(nn.ReLU()), TypeError, ["list of modules", "ReLU"]),
+    "assigned to a place": (
+        lambda: operator.setitem(nn.Sequential(nn.ReLU()), 0, 3), TypeError, ["int 3", "'0'"],
+    ),
+    "optimizer of a module": (lambda: optim.SGD(net), TypeError, ["Sequential", "model.parameters()"]),
+    "optimizer of names": (
+        lambda: optim.Adam(net.named_parameters()), TypeError, ["'0.weight'", "without their names"],
+    ),
+    "optimizer of arrays": (
+        lambda: optim.SGD([W.value]), TypeError, ["array of float32(4, 2)", "not its array"],
+    ),
+    "parameter of a node": (lambda: sg.parameter(x), sg.GraphTypeError, ["<x: ", "array"]),
+    "parameter's dtype": (
+        lambda: sg.parameter(np.zeros(3), "w", (3,)), sg.GraphTypeError, ["(3,)", "dtype"],
+    ),
+    "evaluate by name": (
+        lambda: sg.evaluate(loss, {"x": A}), sg.GraphTypeError, ["{x: array}", "str 'x'"],
+    ),
+    "evaluate an array": (lambda: sg.evaluate([A]), sg.GraphTypeError, ["array of float32(3, 2)"]),
+    "show": (lambda: sg.show(3), TypeError, ["show", "int 3"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES_AND_GRADIENTS)
+def test_what_a_function_cannot_take(name: str) -> None:
+    call, kind, words = MODULES_AND_GRADIENTS[name]
+    with pytest.raises(kind) as raised:
+        call()
+    assert type(raised.value) is kind
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_arrays_beside_nodes_are_constants() -> None:
+    assert isinstance(nn.MSELoss()(m, A), sg.Node)
+    assert isinstance(nn.MSELoss()(A, m), sg.Node)
+    table = nn.ModuleDict([("one", nn.Embedding(5, 2)), ("two", nn.ReLU())])
+    assert list(table) == ["one", "two"]
+    assert table["one"](sg.constant(np.arange(3))).shape == (3, 2)
+
+
+def test_attributes_of_modules() -> None:
+    with pytest.raises(AttributeError, match=r"Linear .* 'wieght'; did you mean weight\?"):
+        nn.Linear(4, 3).wieght  # noqa: B018
+    with pytest.raises(AttributeError, match="CPU"):
+        net.to("cuda")
+    assert not hasattr(net, "_nothing")

@@ -343,3 +343,23 @@ def test_bad_arguments() -> None:
         optim.SGD([np.zeros(3)])
     with pytest.raises(TypeError, match="iterable"):
         optim.SGD(net.weight)
+
+
+def test_a_history_prints_as_a_table() -> None:
+    history = sg.training.History(
+        loss=[2.5], lr=[0.1], seconds=[0.25], batch_loss=[3.0, 2.0], validation_loss=[1e-7]
+    )
+    assert str(history).splitlines() == [
+        "1 epoch, 2 steps, 0.25 s",
+        "epoch    loss  validation loss   lr",
+        "    1  2.5000       1.0000e-07  0.1",
+    ]
+    long = sg.training.History([1.0 / k for k in range(1, 31)], [], [0.1] * 30, [1.0] * 30, [1.0] * 60)
+    first, header, *rows = repr(long).splitlines()
+    assert first == "30 epochs, 60 steps, 30 s" and header.split() == ["epoch", "loss", "lr"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "4", "...", "27", "28", "29", "30"]
+    assert rows[-1].split() == ["30", "0.033333", "0.1"]
+    assert str(sg.training.History()) == "0 epochs, 0 steps, 0 s"
+    # an epoch that has begun and not ended
+    begun = sg.training.History([2.5], [], [0.1, 0.05], [0.25], [3.0, 2.0])
+    assert len(str(begun).splitlines()) == 3

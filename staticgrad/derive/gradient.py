@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, overload
 
 from staticgrad.graph.dims import format_shape
 from staticgrad.graph.leaves import constant
-from staticgrad.graph.node import GraphError, GraphTypeError, Node, adjoint_context
+from staticgrad.graph.node import GraphError, GraphTypeError, Node, adjoint_context, described
 from staticgrad.graph.origin import assigned, user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.convert import as_node, broadcast
@@ -59,7 +59,7 @@ def _gradient(
     output: Node, wrt: Node | Sequence[Node], seed: Any, unused: Unused
 ) -> Node | list[Node]:
     single = isinstance(wrt, Node)
-    variables = [wrt] if isinstance(wrt, Node) else list(wrt)
+    variables = _variables(wrt)
     _check(output, variables)
     if unused not in get_args(Unused):
         raise ValueError(f'grad: unused is "raise" or "zeros", not {unused!r}')
@@ -105,7 +105,32 @@ def _named(function: Callable[..., Any], results: Any) -> Any:
 
 def _asked_at() -> str:
     where = user_origin()
-    return f"\n  asked at {where.file}:{where.line}\n    {where.text}" if where else ""
+    if where is None:
+        return ""
+    return f"\n  asked at {where.file}:{where.line}" + (f"\n    {where.text}" if where.text else "")
+
+
+def _variables(wrt: Any) -> list[Node]:
+    """What a gradient is asked with respect to, as a list; GraphTypeError for what is none."""
+    if isinstance(wrt, Node):
+        return [wrt]
+    kind = type(wrt).__name__
+    if hasattr(wrt, "parameters"):
+        raise GraphTypeError(
+            f"grad: expected nodes, got the module {kind}: pass its parameters, "
+            f"list(model.parameters()){_asked_at()}"
+        )
+    if hasattr(wrt, "param_groups"):
+        raise GraphTypeError(
+            f"grad: expected nodes, got the optimizer {kind}: pass the model's parameters, "
+            f"list(model.parameters()); sg.train_step(inputs, loss, optimizer) trains them{_asked_at()}"
+        )
+    try:
+        return list(wrt)
+    except TypeError:
+        raise GraphTypeError(
+            f"grad: expected a node or several, got {described(wrt)}{_asked_at()}"
+        ) from None
 
 
 def _check(output: Node, variables: Sequence[Node]) -> None:
@@ -113,7 +138,14 @@ def _check(output: Node, variables: Sequence[Node]) -> None:
     for node in [output, *variables]:
         if not isinstance(node, Node):
             raise GraphTypeError(
-                f"grad: expected nodes of a graph, got {type(node).__name__} {node!r}{line}"
+                f"grad: expected nodes of a graph, got {described(node)}"
+                + (": call it with placeholders, and pass what it returns" if callable(node) else "")
+                + line
+            )
+        if node.is_eager:
+            raise GraphTypeError(
+                f"grad: {described(node)} belongs to eager mode, where loss.backward() or "
+                f"eager.grad(loss, tensors) gives gradients{line}"
             )
     if not output.type.is_float:
         raise GraphTypeError(

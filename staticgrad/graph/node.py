@@ -202,9 +202,17 @@ class Node(ArrayMethods):
         self.name = name
         return self
 
+    @property
+    def label(self) -> str | None:
+        """What the user calls the node: the name it has, or that of the variable which took it."""
+        if self.name or self.is_eager:
+            return self.name
+        if self.assigned or self.adjoint_of is not None or self.origin is None:
+            return self.assigned
+        return self.origin.target
+
     def __repr__(self) -> str:
-        label = self.name or self.op.name
-        return f"<{label}: {self.type}>"
+        return f"<{self.label or self.op.name}: {self.type}>"
 
     def __str__(self) -> str:
         return FUNCTIONS["format_node"](self)
@@ -252,8 +260,12 @@ def located(
 ) -> GraphError:
     """The error of a declaration, with the op, the types of its inputs and the user's line."""
     origin = origin or user_origin()
+    operands = [_as_written(node) for node in inputs]
+    # what has been made on the way is not yet what the statement assigns
+    labels = [node.name if node.origin == origin else node.label for node in operands]
     described = ", ".join(
-        f"{node.name}: {node.type}" if node.name else str(node.type) for node in inputs
+        f"{label}: {node.type}" if label else str(node.type)
+        for node, label in zip(operands, labels, strict=True)
     )
     message = f"{name}({described}): {error}"
     if origin is not None:
@@ -274,6 +286,13 @@ def described(value: Any) -> str:
     if more or len(first) > LONGEST_VALUE:
         first = f"{first[:LONGEST_VALUE]}..."
     return f"{type(value).__name__} {first}"
+
+
+def _as_written(node: Node) -> Node:
+    """An operand before it was cast and broadcast for an op."""
+    while node.op.name in ("astype", "broadcast_to") and node.label is None:
+        (node,) = node.inputs
+    return node
 
 
 @contextmanager

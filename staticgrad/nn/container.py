@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from staticgrad.graph.node import described
 from staticgrad.nn.module import Module
+
+
+def _checked(owner: Module, name: str, module: Any) -> Module:
+    """A module for a container; TypeError for anything else, with what may have been meant."""
+    if isinstance(module, Module):
+        return module
+    holder = type(owner).__name__
+    hint = ""
+    if isinstance(module, type) and issubclass(module, Module):
+        hint = f": make one, {module.__name__}(...)"
+    elif isinstance(module, (list, tuple)):
+        hint = f": pass modules one by one, {holder}(*modules), or by name in a dictionary"
+    elif callable(module):
+        hint = ": a function goes into the forward of a module of your own; activations are modules too"
+    raise TypeError(f"{holder} holds modules, got {described(module)} at {name!r}{hint}")
 
 
 class _Ordered(Module):
@@ -31,11 +47,13 @@ class _Ordered(Module):
         raise NotImplementedError
 
     def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, list(self._modules)[index], module)
+        name = list(self._modules)[index]
+        setattr(self, name, _checked(self, name, module))
 
     def append(self, module: Module) -> Any:
         """Add a module at the end; returns the container."""
-        setattr(self, str(len(self)), module)
+        name = str(len(self))
+        setattr(self, name, _checked(self, name, module))
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
@@ -53,7 +71,7 @@ class Sequential(_Ordered):
         super().__init__()
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             for name, module in modules[0].items():
-                setattr(self, name, module)
+                setattr(self, name, _checked(self, name, module))
         else:
             self.extend(modules)  # type: ignore[arg-type]
 
@@ -72,6 +90,8 @@ class ModuleList(_Ordered):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
+        if isinstance(modules, Module):
+            raise TypeError(f"ModuleList takes a list of modules, got {described(modules)}")
         self.extend(modules)
 
     def _like(self, modules: list[Module]) -> ModuleList:
@@ -81,7 +101,9 @@ class ModuleList(_Ordered):
 class ModuleDict(Module):
     """A dictionary of modules, whose parameters count as the owner's."""
 
-    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+    def __init__(
+        self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None
+    ) -> None:
         super().__init__()
         self.update(modules or {})
 
@@ -89,7 +111,7 @@ class ModuleDict(Module):
         return self._modules[key]
 
     def __setitem__(self, key: str, module: Module) -> None:
-        self._modules[key] = module
+        self.update({key: module})
 
     def __delitem__(self, key: str) -> None:
         del self._modules[key]
@@ -115,10 +137,15 @@ class ModuleDict(Module):
         """Pairs of name and module."""
         return self._modules.items()
 
-    def update(self, modules: Mapping[str, Module]) -> None:
-        """Add modules by name."""
-        for name, module in modules.items():
-            self._modules[name] = module
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules by name, of a mapping or of pairs.
+
+        Raises ValueError for a name with a dot, TypeError for what is no module.
+        """
+        for name, module in dict(modules).items():
+            if not isinstance(name, str) or "." in name:
+                raise ValueError(f"a module's name is a string without dots, got {name!r}")
+            self._modules[name] = _checked(self, name, module)
 
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from staticgrad.graph.leaves import Parameter
-from staticgrad.graph.node import Node
+from staticgrad.graph.node import Node, described
 from staticgrad.graph.origin import assigned, current_scope, name_scope
+from staticgrad.ops.advice import did_you_mean
 
 #: inside a module's call, the nodes that have been called after modules below it
 _inside: ContextVar[set[Node] | None] = ContextVar("staticgrad_inside_module", default=None)
@@ -45,6 +46,8 @@ class Module:
     # ---- registration ----------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if "." in name and isinstance(value, (Parameter, Module)):
+            raise ValueError(f"a name must have no dot, dots join the names of modules: {name!r}")
         if isinstance(value, (Parameter, Module)) and "_parameters" not in self.__dict__:
             raise AttributeError(
                 f"call super().__init__() before assigning {name} in {type(self).__name__}.__init__"
@@ -78,7 +81,16 @@ class Module:
             found = self.__dict__.get(table, {})
             if name in found:
                 return found[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        raise AttributeError(self._no_attribute(name))
+
+    def _no_attribute(self, name: str) -> str:
+        """What to say of an attribute that there is not."""
+        problem = f"{type(self).__name__} has no attribute {name!r}"
+        if name.startswith("_"):
+            return problem
+        if name in ("to", "cuda", "cpu"):
+            return f"{problem}: staticgrad computes on the CPU"
+        return problem + did_you_mean(name, (known for known in dir(self) if known[0] != "_"))
 
     def __delattr__(self, name: str) -> None:
         if not any(name in t for t in (self._parameters, self._buffers, self._modules)):
@@ -120,6 +132,8 @@ class Module:
                     result.name = current_scope()
                     called_after_modules.add(result)
                 return result
+        if not arguments or not isinstance(arguments[0], Node):
+            _check_arguments(type(self).__name__, [*arguments, *options.values()])
         self._name_parameters()
         called_after_modules = set()
         token = _inside.set(called_after_modules)
@@ -336,6 +350,33 @@ class Module:
         lines.append(lines[1])
         lines.append(f"{total:,} parameters, {trained:,} of them trained; {memory:,} bytes")
         return "\n".join(lines)
+
+
+def _check_arguments(name: str, arguments: list[Any]) -> None:
+    """Raise TypeError for arrays alone: they would become constants of a graph that nobody declares."""
+    if any(isinstance(leaf, Node) for leaf in _leaves(arguments)):
+        return
+    for argument in arguments:
+        array = np.asarray(argument) if isinstance(argument, (np.ndarray, list)) else None
+        if array is not None and array.dtype.kind in "fiub":
+            shape = ("batch", *array.shape[1:]) if array.ndim > 1 else array.shape
+            raise TypeError(
+                f"{name} was called with {described(argument)}, and with no node: declare "
+                f"x = sg.placeholder('x', {shape}, '{array.dtype}') and compile what {name} makes "
+                "of it, or compute at once with sg.eager.tensor(array); sg.constant(array) makes it a "
+                "part of a graph"
+            )
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What lists, tuples and dictionaries hold, however deep."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def _is_static(result: Any) -> bool:

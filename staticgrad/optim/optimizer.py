@@ -15,8 +15,8 @@ import numpy as np
 from staticgrad.eager.modes import no_grad
 from staticgrad.eager.tensor import view_of
 from staticgrad.graph.leaves import Parameter
-from staticgrad.graph.node import Node
-from staticgrad.nn.module import Buffer, zero_grad
+from staticgrad.graph.node import Node, described
+from staticgrad.nn.module import Buffer, Module, zero_grad
 from staticgrad.ops.convert import cast
 
 #: what schedules keep in a group
@@ -46,6 +46,11 @@ class Optimizer:
         self.layout = 0
         if isinstance(params, Node):
             raise TypeError("params must be an iterable of parameters or dictionaries, not one")
+        if isinstance(params, Module):
+            raise TypeError(
+                f"optimizers take parameters, got the module {type(params).__name__}: pass "
+                "model.parameters()"
+            )
         given = list(params)
         if not given:
             raise ValueError("the optimizer got an empty list of parameters")
@@ -89,7 +94,12 @@ class Optimizer:
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for parameter in new["params"]:
             if not isinstance(parameter, Parameter):
-                raise TypeError(f"optimizers take parameters, got {parameter!r}")
+                hint = ""
+                if isinstance(parameter, tuple):
+                    hint = ": pass model.parameters(), without their names"
+                elif isinstance(parameter, np.ndarray):
+                    hint = ": pass the parameter itself, not its array"
+                raise TypeError(f"optimizers take parameters, got {described(parameter)}{hint}")
             if id(parameter) in known:
                 raise ValueError(f"{parameter!r} appears in more than one parameter group")
             known.add(id(parameter))

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from staticgrad.graph.dims import symbols_of
+from staticgrad.graph.dims import format_shape, symbols_of
 from staticgrad.graph.leaves import Parameter
-from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.node import GraphError, GraphTypeError, Node, described
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.convert import as_node
 from staticgrad.rewrite.graph import Graph
@@ -22,7 +22,7 @@ def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
     seen: set[str] = set()
     for node in inputs:
         if not isinstance(node, Node) or node.op.name != "placeholder":
-            raise GraphTypeError(f"compile: inputs must be placeholders, got {node!r}")
+            raise GraphTypeError(f"compile: inputs must be placeholders, got {described(node)}")
         assert node.name is not None
         if node.name in seen:
             raise GraphError(f"compile: two inputs are called {node.name}")
@@ -34,7 +34,7 @@ def checked_outputs(outputs: Sequence[Any]) -> list[Node]:
     """The outputs; GraphTypeError where one is no node."""
     for node in outputs:
         if not isinstance(node, Node):
-            raise GraphTypeError(f"compile: outputs must be nodes, got {node!r}")
+            raise GraphTypeError(f"compile: outputs must be nodes, got {described(node)}")
     return list(outputs)
 
 
@@ -46,16 +46,23 @@ def checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:
     result = []
     for parameter, value in updates.items():
         if not isinstance(parameter, Parameter):
-            raise GraphTypeError(f"compile: only parameters can be updated, got {parameter!r}")
-        node = as_node(value, parameter.dtype)
+            raise GraphTypeError(
+                f"compile: only parameters can be updated, got {described(parameter)}"
+            )
+        try:
+            node = as_node(value, parameter.dtype)
+        except GraphTypeError as error:
+            raise GraphTypeError(f"compile: the update of {parameter!r}: {error}") from None
         if node.dtype != parameter.dtype:
             raise GraphTypeError(
-                f"compile: the update of {parameter!r} is {node.dtype}; "
-                f"cast it with astype({str(parameter.dtype)!r})"
+                f"compile: the update of {parameter!r} is {described(value)}, of dtype {node.dtype}; "
+                f"cast it with sg.astype(value, {str(parameter.dtype)!r})"
             )
         if node.shape != parameter.shape:
             raise GraphError(
-                f"compile: the update of {parameter!r} has type {node.type}; shapes must be equal"
+                f"compile: the update of {parameter!r} is {described(value)}, of shape "
+                f"{format_shape(node.shape)}; shapes must be equal: sg.broadcast_to(value, "
+                f"{format_shape(parameter.shape)}) repeats it, reductions like sg.sum make it smaller"
             )
         result.append((parameter, node))
     return result

@@ -9,7 +9,7 @@ import numpy as np
 
 from staticgrad.graph.dims import concrete
 from staticgrad.graph.leaves import Parameter, sizes_from
-from staticgrad.graph.node import GraphError, Node
+from staticgrad.graph.node import GraphError, GraphTypeError, Node, described
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.random_numbers import draw_numbers
 
@@ -25,12 +25,20 @@ def evaluate(outputs: Node | Sequence[Node], values: Mapping[Node, Any] | None =
         An array or a list of them; parameters count with their current value.
 
     Raises:
-        GraphError: if a placeholder has no value.
+        GraphError: if a placeholder has no value. GraphTypeError: for what is no node.
         ValueError: if a value's shape does not fit the declaration.
     """
     single = isinstance(outputs, Node)
     roots = [outputs] if isinstance(outputs, Node) else list(outputs)
+    for root in roots:
+        if not isinstance(root, Node):
+            raise GraphTypeError(f"evaluate: expected nodes, got {described(root)}")
     given = dict(values or {})
+    for key in given:
+        if not isinstance(key, Node):
+            raise GraphTypeError(
+                f"evaluate: values are given by placeholder, as in {{x: array}}, got {described(key)}"
+            )
     arrays = {node: np.asarray(value, dtype=node.dtype) for node, value in given.items()}
     sizes = sizes_from(list(arrays), [array.shape for array in arrays.values()])
     order = topological(roots)

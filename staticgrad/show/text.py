@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from staticgrad.graph.expression import Expression, Symbol, Transpose
-from staticgrad.graph.node import Node
+from staticgrad.graph.node import Node, described
 from staticgrad.graph.origin import Origin
 from staticgrad.graph.traverse import topological
 from staticgrad.ops.table import method
@@ -74,10 +74,11 @@ def show(nodes: Node | Sequence[Node], file: TextIO | None = None, width: int | 
     Raises:
         TypeError: for what is no node of a graph, an eager tensor for one.
     """
-    roots = [nodes] if isinstance(nodes, Node) else list(nodes)
+    several = isinstance(nodes, Iterable) and not isinstance(nodes, Node)
+    roots: list[Any] = list(nodes) if several else [nodes]
     for root in roots:
         if not isinstance(root, Node) or root.is_eager:
-            raise TypeError(f"show: expected nodes of a graph, got {type(root).__name__} {root!r}")
+            raise TypeError(f"show: expected nodes of a graph, got {described(root)}")
     out = sys.stdout if file is None else file
     if width is None and is_terminal(out):
         width = shutil.get_terminal_size().columns

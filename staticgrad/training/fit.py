@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from staticgrad.training.step import TrainStep
 
 
-@dataclass
+#: of more epochs than twice this, a history prints the first and the last ones
+PRINTED_EPOCHS = 4
+
+
+@dataclass(repr=False)
 class History:
-    """What happened in ``fit``, epoch by epoch.
+    """What happened in ``fit``, epoch by epoch; ``print(history)`` shows a table.
 
     Attributes: ``loss``, the mean over all samples of the losses before each step;
     ``validation_loss``, after each epoch; ``lr``, the first group's; ``seconds``; ``batch_loss``, the
@@ -32,6 +36,29 @@ class History:
     lr: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     batch_loss: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        count = len(self.loss)
+        title = (
+            f"{count:,} epoch{'s' * (count != 1)}, {len(self.batch_loss):,} "
+            f"step{'s' * (len(self.batch_loss) != 1)}, {sum(self.seconds):.3g} s"
+        )
+        if not count:
+            return title
+        columns = {"epoch": [f"{k + 1:,}" for k in range(count)]}
+        for name, values in ("loss", self.loss), ("validation loss", self.validation_loss):
+            if len(values) == count:
+                columns[name] = [f"{value:#.5g}" for value in values]
+        columns["lr"] = [f"{value:.4g}" for value in self.lr[:count]]
+        rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
+        if count > 2 * PRINTED_EPOCHS:
+            rows[1 + PRINTED_EPOCHS : -PRINTED_EPOCHS] = [["..."] + [""] * (len(columns) - 1)]
+        widths = [max(map(len, texts)) for texts in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(f"{text:>{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([title, *lines])
 
 
 def fit(
