@@ -87,6 +87,38 @@ def test_blocks_on_several_threads(model: Any, rows: int) -> None:
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.usefixtures("any_number_of_threads")
+@pytest.mark.parametrize("size", [131072, 200003])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_updates_on_several_threads(size: int, clip: float | None) -> None:
+    """Each thread does slices of the arrays, or steps of a loop that computes the loss as well."""
+    results = []
+    for number in (1, 2, 5):
+        sg.set_num_threads(number)
+        rng = np.random.default_rng(size)
+        w = sg.parameter(rng.standard_normal(size).astype("float32"), name="w")
+        optimizer = sg.optim.Adam([w], lr=0.1)
+        target = sg.placeholder("target", (size,))
+        loss = sg.mean((w - target) ** 2)
+        step = sg.train_step([target], loss, optimizer, clip_grad_norm=clip)
+        assert ("in_slices" if clip else "in_parallel") in step.source
+        array = rng.standard_normal(size).astype("float32")
+        losses = [float(step(array)) for _ in range(4)]
+        results.append((losses, w.value.copy()))
+        # Adam's first steps go as far as the learning rate says, whatever the gradient is
+        assert losses == sorted(losses, reverse=True)
+    for losses, value in results[1:]:
+        assert losses == results[0][0]
+        np.testing.assert_array_equal(value, results[0][1])
+
+
+def test_small_updates_stay_on_one_thread() -> None:
+    w = sg.parameter(np.zeros((100, 100), "float32"), name="w")
+    step = sg.train_step([], sg.sum((w - 1) ** 2), sg.optim.Adam([w]))
+    assert "in_slices(" not in step.source
+    step()
+
+
 def test_rows_that_meet_in_a_maximum_stay_on_one_thread() -> None:
     x = sg.placeholder("x", (8192, 16), dtype="float64")
     w = sg.placeholder("w", (16, 16), dtype="float64")

@@ -369,6 +369,10 @@ class Emitter(Prologue):
             arguments.append(text)
         arguments += map(str, invocation.sizes)
         call = f"{invocation.routine.name}({', '.join(arguments)})"
+        if invocation.slices:
+            self.kernels.add("in_slices")
+            name, size = invocation.routine.name, invocation.slices
+            call = f"in_slices({name}, {size}, ({', '.join(arguments)}))"
         self.lines += broken(call, self.depth)
 
 

@@ -111,7 +111,7 @@ def module_of(kernel: str) -> str:
     for op in OPS.values():
         if isinstance(op, RoutineOp) and op.kernel == kernel:
             return f"kernels.{op.module}"
-    if kernel.startswith("in_parallel") or kernel == "first_of":
+    if kernel in ("in_parallel", "in_parallel_with_place", "in_slices", "first_of"):
         return "kernels.parallel"
     families = {"matmul": "kernels.gemm", "matvec": "kernels.gemv"}
     return families.get(kernel[:6], "kernels.arrays")

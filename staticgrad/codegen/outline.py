@@ -36,6 +36,10 @@ from staticgrad.codegen.reserved import RESERVED
 from staticgrad.graph.dims import Dim, canonical, product, symbols_of
 from staticgrad.graph.node import Node
 
+#: elements that a thread does at a time of a loop over whole arrays: an optimizer's rule takes some 30
+#: microseconds for so many
+SLICE = 2**16
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -71,26 +75,38 @@ def outline(program: Program) -> Program:
     taken = set(program.names.values()) | {buffer.name for buffer in program.buffers}
     routines: dict[Any, Routine] = {}
 
-    def replaced(items: list[Any]) -> list[Any]:
+    def replaced(items: list[Any], is_block: bool = False) -> list[Any]:
         result: list[Any] = []
         for group in groups(items):
             candidate = found.get(id(group[-1]))
             keys = () if candidate is None else (candidate.flat, candidate.exact)
-            key = next((k for k in keys if k is not None and len(counts[k]) > 1), None)
+            slices = 0 if is_block else slices_of(candidate)
+            key = next((k for k in keys if k is not None and (len(counts[k]) > 1 or slices)), None)
             if candidate is None or key is None:
                 result += group
                 continue
             if key not in routines:
                 routines[key] = _routine(counts[key], key is candidate.flat, taken)
             arguments = [candidate.arguments[k] for k in routines[key].order]
-            result.append(Invocation(routines[key], group, arguments, routines[key].sizes))
+            routine = routines[key]
+            slices = slices if routine.flat else 0
+            result.append(Invocation(routine, group, arguments, routine.sizes, slices))
         return result
 
     program.items = replaced(program.items)
     for item in blocks:
-        item.items = replaced(item.items)
+        item.items = replaced(item.items, is_block=True)
     program.routines = list(routines.values())
     return program
+
+
+def slices_of(candidate: Candidate | None) -> int:
+    """How many elements of whole arrays a thread does at a time; 0 if it is not worth it."""
+    if candidate is None or candidate.flat is None or candidate.sizes:
+        return 0
+    array = next(buffer for buffer in candidate.arguments if not is_scalar(buffer))
+    size = product(array.stored_shape)
+    return SLICE if isinstance(size, int) and size >= 2 * SLICE else 0
 
 
 def _uses(parts: list[list[Any]]) -> dict[Buffer, set[int]]:

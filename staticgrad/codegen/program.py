@@ -223,12 +223,14 @@ class Routine:
 
 @dataclass(eq=False)
 class Invocation:
-    """A call of a routine in the place of ``items``."""
+    """A call of a routine in the place of ``items``; of a flat one, on ``slices`` of so many elements
+    if several threads may share it."""
 
     routine: Routine
     items: list[Any]
     arguments: list[Buffer]
     sizes: list[sympy.Symbol]
+    slices: int = 0
 
 
 @dataclass(eq=False)
@@ -334,6 +336,17 @@ def statements(items: list[Any] | Any) -> Iterator[Any]:
             yield item
 
 
+def nested_items(items: list[Any]) -> Iterator[Any]:
+    """Items, and those within them."""
+    for item in items:
+        yield item
+        if isinstance(item, Peeled):
+            yield item.loop
+        elif isinstance(item, Rolled):
+            for turn in item.turns:
+                yield from nested_items(turn)
+
+
 def shared_loops(items: list[Any]) -> Iterator[Shared]:
     """The loops among items that are carried out in parts."""
     for item in items:
@@ -374,7 +387,10 @@ class Program:
     def uses_threads(self) -> bool:
         """Whether loops or blocks are shared out, or a product may be large enough for it."""
         products = any(isinstance(m, Call) and m.is_large for m in statements(self.items))
-        return products or any(shared_loops(self.items)) or any(shared_blocks(self.items))
+        return products or any(
+            isinstance(item, Shared) or getattr(item, "parts", None) or getattr(item, "slices", 0)
+            for item in nested_items(self.items)
+        )
 
     @property
     def readers(self) -> dict[Node, Buffer]:

@@ -20,6 +20,7 @@ from staticgrad.codegen.block import CACHE
 from staticgrad.codegen.fuse import CHEAP_FUNCTIONS
 from staticgrad.codegen.outline import is_scalar, unique, variable
 from staticgrad.codegen.program import (
+    Access,
     Blocked,
     Buffer,
     Call,
@@ -82,6 +83,14 @@ def shared_loop(
         return None
     if not all(isinstance(member, Statement) and may_share(member, loop) for member in members):
         return None
+    if all(m.section == "update" and m.action == "store" for m in members):
+        return None  # outlining makes one function of such loops, for slices of their arrays
+    written = {m.target.memory for m in members if not is_scalar(m.target)}
+    if not all(
+        touches_own_row(member, access, loop) for member in members for access in member.accesses
+        if access.buffer.memory in written
+    ):
+        return None
     in_all = sum(work(member, readers) for member in members)
     parts = min(in_all // LEAST_WORK, MOST_PARTS, loop.extent)
     if parts < 2:
@@ -118,21 +127,25 @@ def shared_loop(
 
 def may_share(statement: Statement, loop: Loop) -> bool:
     """Whether what a statement stores in one step no other step touches, but for accumulators."""
-    if statement.action not in ("store", "start", "accumulate") or statement.section == "update":
+    if statement.action not in ("store", "start", "accumulate"):
         return False
     if symbols_of(statement.domain) or any(symbols_of(a.buffer.shape) for a in statement.accesses):
         return False
     target = statement.target
     if target is None or is_scalar(target):
         return target is not None
-    row = statement.own[statement.variables.index(loop.variable)]
     written = next(access for access in statement.accesses if access.writes)
     return (
-        written.index is not None
-        and 0 in target.axes
-        and written.index[0] is row
-        and target.kind in ("workspace", "output")
+        0 in target.axes
+        and touches_own_row(statement, written, loop)
+        and target.kind in ("workspace", "output", "parameter")
     )
+
+
+def touches_own_row(statement: Statement, access: Access, loop: Loop) -> bool:
+    """Whether each step of the loop finds its element in a row that no other step touches."""
+    row = statement.own[statement.variables.index(loop.variable)]
+    return access.index is not None and bool(access.index) and access.index[0] is row
 
 
 def program_start(program: Program, target: Buffer) -> Statement | None:

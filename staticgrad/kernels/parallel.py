@@ -46,6 +46,46 @@ def in_parallel_with_place(typing_context, function, count, arguments):
     return parallel_call(typing_context, function, count, arguments, 2)
 
 
+@intrinsic
+def in_slices(typing_context, function, size, arguments):
+    """Call a function of arrays with one axis, all of one length, and of numbers, for ``size`` elements
+    of the arrays after the other, on any thread. What it does to an element must depend on that element
+    alone."""
+    arrays = [position for position, kind in enumerate(arguments) if isinstance(kind, types.Array)]
+    if not isinstance(function, types.Dispatcher) or not arrays:
+        raise TypingError(f"in_slices takes a function and arrays, not {function}, {arguments}")
+    called = function.get_call_type(typing_context, tuple(arguments), {})
+
+    def generate(context, builder, signature, values):
+        items = cgutils.unpack_tuple(builder, values[2])
+        step = context.cast(builder, values[1], signature.args[1], types.int64)
+        compiled = function.dispatcher.get_compile_result(called)
+        context.active_code_library.add_linking_library(compiled.library)
+
+        def piece(builder, fields, number, place):
+            *given, step = fields
+            for position in arrays:
+                array = context.make_array(arguments[position])(context, builder, given[position])
+                first = builder.mul(number, step)
+                left = builder.sub(array.nitems, first)
+                count = builder.select(builder.icmp_signed("<", step, left), step, left)
+                array.data = builder.gep(array.data, [first])
+                array.shape, array.nitems = cgutils.pack_array(builder, [count]), count
+                given[position] = array._getvalue()
+            return given
+
+        first = context.make_array(arguments[arrays[0]])(context, builder, items[arrays[0]])
+        one = ir.Constant(step.type, 1)
+        count = builder.sdiv(builder.add(first.nitems, builder.sub(step, one)), step)
+        record, kind = pack_record(builder, [*items, step, ir.Constant(ir.IntType(64), 0)])
+        part = part_function(context, builder.module, compiled.fndesc, called, kind, piece)
+        run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), count)
+        propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items) + 1))
+        return context.get_dummy_value()
+
+    return types.void(function, size, arguments), generate
+
+
 def parallel_call(typing_context, function, count, arguments, numbers):
     """The signature of such a call, and how it is written; ``numbers`` are what a part is told of
     itself."""
@@ -62,7 +102,10 @@ def parallel_call(typing_context, function, count, arguments, numbers):
         record, kind = pack_record(builder, [*items, ir.Constant(ir.IntType(64), 0)])
         compiled = function.dispatcher.get_compile_result(called)
         context.active_code_library.add_linking_library(compiled.library)
-        part = part_function(context, builder.module, compiled.fndesc, called, kind, numbers)
+        part = part_function(
+            context, builder.module, compiled.fndesc, called, kind,
+            lambda builder, fields, *told: [*told[:numbers], *fields],
+        )  # fmt: skip
         number = context.cast(builder, values[1], signature.args[1], types.int64)
         run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), number)
         propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items)))
@@ -80,8 +123,9 @@ def pack_record(builder, items):
     return record, kind
 
 
-def part_function(context, module, description, called, record_type, numbers):
-    """``void part(void *record, int64_t number, int64_t place)``, which the threads call."""
+def part_function(context, module, description, called, record_type, arguments):
+    """``void part(void *record, int64_t number, int64_t place)``, which the threads call: a function
+    with the ``arguments(builder, fields of the record, number, place)``."""
     word = ir.IntType(64)
     kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word])
     part = ir.Function(module, kind, module.get_unique_name("staticgrad_part"))
@@ -93,9 +137,8 @@ def part_function(context, module, description, called, record_type, numbers):
         for position in range(len(record_type.elements))
     ]
     items = [builder.load(field) for field in fields[:-1]]
-    status, _ = context.call_internal_no_propagate(
-        builder, description, called, [*part.args[1 : 1 + numbers], *items]
-    )
+    given = arguments(builder, items, *part.args[1:])
+    status, _ = context.call_internal_no_propagate(builder, description, called, given)
     with builder.if_then(status.is_error, likely=False):
         # the first error stays
         error = builder.ptrtoint(status.excinfoptr, word)
