@@ -174,6 +174,13 @@ optimizer = optim.SGD(net.parameters(), lr=0.1)
 loss = sg.mean((x @ W) ** 2)
 hidden = sg.tanh(x @ W)
 whole = sg.placeholder("whole", (3, 5), "int64")
+
+
+def fitted(**options: Any) -> Any:
+    step = sg.train_step(x, sg.mean(net(x)), optimizer, name="step")
+    return step.fit(np.ones((6, 4), "float32"), **options)
+
+
 MODULES_AND_GRADIENTS: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "grad by optimizer": (
         lambda: sg.grad(loss, optimizer), sg.GraphTypeError,
@@ -262,6 +269,23 @@ MODULES_AND_GRADIENTS: dict[str, tuple[Callable[[], Any], type[Exception], list[
         lambda: sg.evaluate(loss, {"x": A}), sg.GraphTypeError, ["{x: array}", "str 'x'"],
     ),
     "evaluate an array": (lambda: sg.evaluate([A]), sg.GraphTypeError, ["array of float32(3, 2)"]),
+    "list of nodes": (lambda: sg.sum([x, x]), sg.GraphTypeError, ["list of nodes", "sg.stack"]),
+    "constant of text": (lambda: sg.constant("a"), sg.GraphTypeError, ["array or a number", "str 'a'"]),
+    "tensor as output": (lambda: sg.compile([x], tensor), sg.GraphTypeError, ["eager tensor"]),
+    "digits of a node": (lambda: f"{loss:.3f}", TypeError, ["<loss: float32()>", "sg.compile"]),
+    "axis of a tensor": (lambda: tensor.transpose(0, 5), IndexError, ["axis 5", "2 axes"]),
+    "state that is a file": (lambda: net.load_state_dict("a.pt"), TypeError, ["mapping", "str 'a.pt'"]),
+    "one beta": (lambda: optim.Adam([W], betas=0.9), ValueError, ["pair", "0.9"]),
+    "schedule of a module": (
+        lambda: optim.lr_scheduler.StepLR(net, 3), TypeError, ["optimizer", "Sequential"],
+    ),
+    "validation of one array": (
+        lambda: fitted(validation=A), TypeError, ["validation=(x, y)", "float32(3, 2)"],
+    ),
+    "class of a schedule": (
+        lambda: fitted(scheduler=optim.lr_scheduler.StepLR), TypeError, ["StepLR(optimizer, 10)"],
+    ),
+    "callback": (lambda: fitted(callback=3), TypeError, ["callback", "int 3"]),
     "show": (lambda: sg.show(3), TypeError, ["show", "int 3"]),
 }  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import staticgrad as sg
 import staticgrad.nn.functional as F
-from staticgrad import eager, nn
+from staticgrad import eager, nn, optim
 
 
 class SimpleNet(nn.Module):
@@ -202,3 +204,35 @@ def test_initialisers_refuse_what_they_cannot_fill() -> None:
         nn.init.zeros_([1, 2])
     weight = nn.Linear(3, 4).weight
     assert nn.init.constant_(weight.data, 2.0).tolist() == weight.value.tolist()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))],
+                         ids=["deepcopy", "pickle"])  # fmt: skip
+def test_copies_of_a_net_and_its_optimizer_train_alike_and_apart(copied) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    net[0].bias.requires_grad = False
+    optimizer = optim.Adam(net.parameters(), lr=0.1)
+    X = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+
+    def trained(net: nn.Module, optimizer: optim.Optimizer) -> np.ndarray:
+        x = sg.placeholder("x", ("batch", 3))
+        return sg.train_step(x, sg.mean(net(x) ** 2), optimizer, name="step").run(3, X)
+
+    trained(net, optimizer)
+    state = {path: array.copy() for path, array in net.state_dict().items()}
+    net_2, optimizer_2 = copied((net, optimizer))
+    assert not net_2[0].bias.requires_grad and net_2[2].weight.name == net[2].weight.name
+    assert optimizer_2.param_groups[0]["params"][0] is net_2[0].weight
+    later = trained(net_2, optimizer_2)
+    for path, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, state[path])
+    # the original goes on from where it was, with the same bits
+    np.testing.assert_array_equal(trained(net, optimizer), later)
+    # so do steps that leave a parameter out, whose count then stays behind
+    for model, rule in ((net, optimizer), (net_2, optimizer_2)):
+        model[2].bias.grad = eager.tensor([1.0])
+        rule.step()
+        rule.zero_grad()
+    counts = [int(rule.state[model[2].weight]["step"].value) for model, rule in
+              ((net, optimizer), (net_2, optimizer_2))]  # fmt: skip
+    assert counts == [6, 6]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from staticgrad.ops import public
+from staticgrad.ops.convert import normalize_axis
 
 if TYPE_CHECKING:
     from staticgrad.eager.tensor import Tensor
@@ -112,10 +113,10 @@ class TorchMethods:
 
     def transpose(self, *axes: Any) -> Tensor:
         """Two axes exchanged, as in PyTorch; all reversed without arguments, as in NumPy."""
-        if len(axes) != 2 or self.ndim == 2:
-            return public.permute_dims(self) if not axes or len(axes) == 2 else self.permute(*axes)  # type: ignore
+        if len(axes) != 2:
+            return self.permute(*axes) if axes else public.permute_dims(self)  # type: ignore
         order = list(range(self.ndim))
-        first, second = axes[0] % self.ndim, axes[1] % self.ndim
+        first, second = (normalize_axis(axis, self.ndim) for axis in axes)
         order[first], order[second] = order[second], order[first]
         return public.permute_dims(self, order)  # type: ignore
 

@@ -12,7 +12,7 @@ from staticgrad.graph.compose import dimension, values
 from staticgrad.graph.dims import Dim, concrete, format_dim, shape_of
 from staticgrad.graph.expression import Expression, Symbol
 from staticgrad.graph.methods import FUNCTIONS
-from staticgrad.graph.node import DTYPES, GraphTypeError, Node, Op, TensorType
+from staticgrad.graph.node import DTYPES, GraphTypeError, Node, Op, TensorType, described
 from staticgrad.graph.origin import user_origin
 
 CACHE_LINE = 64
@@ -184,6 +184,10 @@ class Parameter(Node):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._array, dtype=dtype, copy=copy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what eager mode has made of the array stays behind: gradients, and views with their tape
+        return _restored, (type(self), self._array, self.name, self.requires_grad)
+
     def __float__(self) -> float:
         label = self.name or "parameter"
         raise TypeError(
@@ -209,6 +213,13 @@ class Parameter(Node):
     __isub__ = __imul__ = __itruediv__ = __iadd__
 
 
+def _restored(kind: type[Parameter], array: Any, name: str, requires_grad: bool) -> Parameter:
+    """A parameter as it was before it was copied or pickled."""
+    parameter = kind(array, name)
+    parameter.requires_grad = requires_grad
+    return parameter
+
+
 def aligned_copy(array: np.ndarray) -> np.ndarray:
     """A contiguous copy that begins at a cache line, where vector loads are fastest."""
     raw = np.empty(array.nbytes + CACHE_LINE, dtype=np.uint8)
@@ -227,6 +238,8 @@ def _as_array(value: Any, dtype: Any) -> np.ndarray:
         array = np.array(value)
         dtype = "float32" if array.dtype == np.float64 else array.dtype
     array = np.asarray(value, dtype=dtype)
+    if array.dtype not in DTYPES and not known:
+        raise GraphTypeError(f"expected an array or a number, got {described(value)}")
     check_dtype(array.dtype)
     return array
 

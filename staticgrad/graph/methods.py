@@ -166,6 +166,13 @@ class ArrayMethods:
     __int__ = __float__
     __index__ = __float__
 
+    def __format__(self, specification: str) -> str:
+        if specification:
+            raise TypeError(
+                f"{self!r} is a node of a graph, and has no digits to format: {NO_VALUE_YET}"
+            )
+        return str(self)
+
     def __len__(self) -> int:
         shape = self.shape  # type: ignore[attr-defined]
         if not shape:

@@ -290,8 +290,12 @@ class Module:
 
         Raises:
             RuntimeError: one that lists all missing, unexpected and mismatched paths; nothing has been
-                changed then.
+                changed then. TypeError: for what is no mapping.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict takes a mapping from paths to arrays, got {described(state_dict)}"
+            )
         own = dict(self._states())
         problems = []
         if strict:

@@ -51,7 +51,6 @@ NODE_ADVICE = {
     "copy": "nodes do not change, so that none needs a copy",
     "dim": "that is x.ndim", "numel": "that is x.size", "t": "that is x.T",
     **dict.fromkeys(("to", "float", "double", "long", "int", "bool", "type"), "use x.astype(dtype)"),
-    "cuda": "staticgrad computes on the CPU", "cpu": "staticgrad computes on the CPU",
 }  # fmt: skip
 #: what there is instead of names that other libraries have
 MODULE_ADVICE = {
@@ -147,6 +146,8 @@ def _public_name(name: str) -> str | None:
 def missing_attribute(node: Node, name: str) -> str:
     """What to say of an attribute that a node has not got."""
     problem = f"{_short(node)} has no attribute {name!r}"
+    if name in ("cuda", "cpu"):
+        return f"{problem}: staticgrad computes on the CPU"
     if not node.is_eager:
         if name in WITHOUT_VALUE and isinstance(node, Parameter):
             return f"{problem}: {node.name or 'parameter'}.value is its array"

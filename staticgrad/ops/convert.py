@@ -29,6 +29,11 @@ def as_node(value: Any, like: np.dtype | None = None) -> Node:
         return constant(value, like)
     if isinstance(value, complex):
         raise GraphTypeError(f"complex numbers are not supported, got {value!r}")
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Node) for item in value):
+        raise GraphTypeError(
+            f"a {type(value).__name__} of nodes is no array: sg.stack(nodes) or sg.concat(nodes) makes "
+            "one of them"
+        )
     if isinstance(value, (np.ndarray, np.generic, list, tuple)):
         node = constant(value)
         if node.ndim:
@@ -42,14 +47,20 @@ def common_dtype(values: Sequence[Any]) -> np.dtype:
     stand_ins = [
         value.dtype if isinstance(value, (Node, np.ndarray))
         else value if isinstance(value, NUMBER)
-        else np.asarray(value).dtype if isinstance(value, (np.generic, list, tuple))
-        else as_node(value).dtype
+        else value.dtype if isinstance(value, np.generic)
+        else _dtype_of(value)
         for value in values
     ]  # fmt: skip
     if all(isinstance(item, NUMBER) for item in stand_ins):
         result = np.result_type(*[np.asarray(item).dtype for item in stand_ins])
         return np.dtype("float32") if result == np.float64 else result
     return check_dtype(np.result_type(*stand_ins))
+
+
+def _dtype_of(value: Any) -> np.dtype:
+    """The dtype of a list as NumPy sees it; as_node's error for what is no array."""
+    node = as_node(value)
+    return np.asarray(value).dtype if isinstance(value, (list, tuple)) else node.dtype
 
 
 def all_alike(values: Sequence[Any]) -> list[Node] | None:

@@ -101,7 +101,7 @@ class Adam(Optimizer):
         weight_decay: adds weight_decay * p to g. amsgrad: the largest v so far counts.
         maximize: climb instead.
 
-    Raises ValueError for negative options, and betas that are not in [0, 1).
+    Raises ValueError for negative options, and betas that are not two numbers in [0, 1).
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
     """
@@ -120,6 +120,8 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be a pair of numbers, got {betas!r}")
         super().__init__(params, {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad, "maximize": maximize,

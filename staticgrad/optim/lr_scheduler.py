@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from staticgrad.graph.node import described
 from staticgrad.ops.advice import missing_names
 from staticgrad.optim.optimizer import Optimizer
 
@@ -21,7 +22,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{optimizer!r} is not an Optimizer")
+            raise TypeError(f"a schedule takes an optimizer, got {described(optimizer)}")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:

@@ -57,6 +57,16 @@ class Optimizer:
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # groups are told apart by their identities, which copies have not got
+        return {**self.__dict__, "_counts": [self._counts.get(id(g)) for g in self.param_groups]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        counts = state.pop("_counts")
+        self.__dict__.update(state)
+        groups = zip(self.param_groups, counts, strict=True)
+        self._counts = {id(group): count for group, count in groups if count is not None}
+
     # ---- what a subclass says --------------------------------------------------------------------
 
     def check(self, group: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
 def checked_outputs(outputs: Sequence[Any]) -> list[Node]:
     """The outputs; GraphTypeError where one is no node."""
     for node in outputs:
-        if not isinstance(node, Node):
+        if not isinstance(node, Node) or node.is_eager:
             raise GraphTypeError(f"compile: outputs must be nodes, got {described(node)}")
     return list(outputs)
 

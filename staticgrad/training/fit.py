@@ -13,6 +13,7 @@ import numpy as np
 import sympy
 
 from staticgrad.graph.dims import symbols_of
+from staticgrad.graph.node import described
 
 if TYPE_CHECKING:
     from staticgrad.training.step import TrainStep
@@ -85,7 +86,19 @@ def fit(
     batch = [np.empty((len(array), prod(array.shape[1:])), array.dtype) for array in first]
     results = step.function.results(first)
     if validation is not None:
+        if not isinstance(validation, (tuple, list)):
+            raise TypeError(
+                "fit: validation is an array for each input, as in validation=(x, y), got "
+                f"{described(validation)}"
+            )
         step.validation_loss(*validation)
+    if scheduler is not None and (isinstance(scheduler, type) or not hasattr(scheduler, "step")):
+        raise TypeError(
+            "fit: a scheduler is made for the optimizer, as optim.lr_scheduler.StepLR(optimizer, 10), "
+            f"got {described(scheduler)}"
+        )
+    if callback is not None and not callable(callback):
+        raise TypeError(f"fit: a callback takes the history, got {described(callback)}")
     rng = np.random.default_rng(seed)
     history = History()
     with ProgressBar(epochs, progress) as bar:
