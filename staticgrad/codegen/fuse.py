@@ -279,10 +279,10 @@ def keeps_scalar(group: list[Any], inside: list[Any], level: int) -> bool:
     a time: only the innermost loops are vectorised."""
 
     def costly(statement: Any) -> bool:
-        return len(statement.domain) == level + 1 and not statement.functions <= CHEAP_FUNCTIONS
+        return not deep(statement) and not statement.functions <= CHEAP_FUNCTIONS
 
     def deep(statement: Any) -> bool:
-        return len(statement.domain) > level + 1
+        return any(extent != 1 for extent in statement.domain[level + 1 :])
 
     return any(
         any(map(costly, one)) and any(map(deep, other))

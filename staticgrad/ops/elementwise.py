@@ -304,4 +304,8 @@ def chain(adjoint: Node, derivative: Any, environment: Mapping[Any, Any]) -> Nod
     if numerator == 1 or (derivative.is_Pow and derivative.exp == -1):
         denominator = 1 / derivative
         return FUNCTIONS["divide"](adjoint, translate(denominator, environment, adjoint))
+    if denominator in environment and denominator is not out:
+        # the other argument's derivative is the adjoint over this one: one division for both
+        quotient = FUNCTIONS["divide"](adjoint, environment[denominator])
+        return chain(quotient, numerator, environment)
     return FUNCTIONS["multiply"](adjoint, translate(derivative, environment, adjoint))
