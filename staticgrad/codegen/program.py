@@ -342,6 +342,8 @@ def nested_items(items: list[Any]) -> Iterator[Any]:
         yield item
         if isinstance(item, Peeled):
             yield item.loop
+        elif isinstance(item, Blocked):
+            yield from nested_items(item.items)
         elif isinstance(item, Rolled):
             for turn in item.turns:
                 yield from nested_items(turn)
