@@ -56,7 +56,7 @@ def test_the_example_of_the_readme() -> None:
         assert step(xb, yb) == value
         np.testing.assert_allclose(W.value, before - np.float32(0.1) * gradient, rtol=1e-6)
     assert step.name == "step" and f.name == "f"
-    assert "d_W" in step.source and "x.T @" in str(dW)
+    assert "dW" in step.source and "x.T @" in str(dW)
 
 
 def test_updates_see_old_values() -> None:
