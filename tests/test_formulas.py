@@ -159,7 +159,7 @@ def test_a_partial_derivative_under_the_users_name() -> None:
     x, t = sg.placeholder("x", ("n",)), sg.placeholder("t", ("n",))
     u = sg.sin(x) * sg.cos(t)
     u_x, u_t = sg.grad(u, [x, t], seed=1.0)
-    assert str(u * u_x - 2 * u_t).splitlines()[0] == "u * u_x + 2 * sin(x) * sin(t)"
+    assert str(u * u_x - 2 * u_t).splitlines()[0] == "u * u_x - 2 * u_t"
     assert r"\mathbf{u}\odot{\mathbf{u}}_{x}" in (u * u_x).latex().replace(" ", "")
     loss = sg.sum(u)
     slope = sg.grad(loss, x)
@@ -336,3 +336,48 @@ def test_latex_is_read_by_another_reader() -> None:
     call, greeks = black_scholes()
     for equation in mathml.equations([call, *greeks]):
         parser.parse(f"${equation.latex}$")
+
+
+def burgers() -> tuple[sg.Node, ...]:
+    x, t, nu = sg.placeholder("x", ("n",)), sg.placeholder("t", ("n",)), sg.placeholder("nu", ())
+    u = sg.sin(x) * sg.cos(t)
+    u_x, u_t = sg.grad(sg.sum(u), [x, t])
+    u_xx = sg.grad(sg.sum(u_x), x)
+    residual = u_t + u * u_x - nu * u_xx
+    return x, t, nu, residual
+
+
+def test_gradients_in_variables_are_terms_of_their_own() -> None:
+    """As it was written, not with signs and factors moved from one to the other."""
+    x, t, nu, residual = burgers()
+    assert str(sg.mean(residual**2)) == text("""
+        mean(residual**2)
+          where
+            u_t      = -sin(x) * sin(t)
+            u        = sin(x) * cos(t)
+            u_x      = cos(t) * cos(x)
+            u_xx     = -cos(t) * sin(x)
+            residual = u_t + u * u_x - nu * u_xx
+    """)
+    assert str(sg.grad(sg.mean(residual**2), nu)).splitlines()[0] == (
+        "sum(-2 * residual * u_xx / n)"
+    )
+    # each line is true: computed one after the other in NumPy they give the value
+    lines = str(residual).splitlines()
+    rng = np.random.default_rng(0)
+    names = {"x": rng.normal(size=5), "t": rng.normal(size=5), "nu": 0.3, "sin": np.sin, "cos": np.cos}
+    for line in lines[2:]:
+        name, _, formula = line.strip().partition(" = ")
+        names[name.strip()] = eval(formula, {}, names)
+    values = {node: np.float32(names[node.name]) for node in (x, t, nu)}
+    expected = sg.evaluate(residual, values)
+    np.testing.assert_allclose(eval(lines[0], {}, names), expected, rtol=1e-5)
+    table = sg.show(residual, io.StringIO())
+    assert re.search(r"\n  u_t +float32\(n,\) +-sin_x_sin_t", table)
+
+
+def test_gradients_that_are_numbers_are_told_where_they_are_used() -> None:
+    x, t = sg.placeholder("x", ("n",)), sg.placeholder("t", ("n",))
+    v = 3.0 * x
+    v_x, v_t = sg.grad(v + 0.0 * t, [x, t], seed=1.0)
+    assert str(v_t + v * v_x).splitlines()[0] == "3 * v"

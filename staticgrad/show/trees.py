@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from staticgrad.graph.expression import Expression, Infix, Symbol, Transpose
+from staticgrad.graph.leaves import PLACEHOLDER
 from staticgrad.graph.node import Node
-from staticgrad.graph.traverse import topological, users
+from staticgrad.graph.traverse import topological, users, with_inputs
 from staticgrad.ops.table import OPS
 from staticgrad.rewrite.graph import Graph
 from staticgrad.rewrite.passes import fold_constants, simplify
@@ -85,10 +86,50 @@ def tidied(roots: Sequence[Node]) -> dict[Node, Node]:
     name_results(roots)
     if all(node.adjoint_of is None for node in topological(roots)):
         return dict(zip(roots, roots, strict=True))
+    apart = [node for node in topological(roots) if node.assigned and node not in set(roots)]
+    if apart:
+        # a number says more by itself, in what it is used for, than under a name
+        alone = _simplified(_cut(apart, set(apart))[0])
+        apart = [node for node, value in zip(apart, alone, strict=True) if not _is_number(value)]
+    cut, stand_ins = _cut([*apart, *roots], set(apart))
+    simple = _simplified(cut)
+    known: dict[Node, Node] = {}
+    for node, value in zip(apart, simple, strict=False):
+        (known[stand_ins[node]],) = _with(known, [value])
+    return dict(zip(_with(known, simple[len(apart) :]), roots, strict=True))
+
+
+def _is_number(node: Node) -> bool:
+    return all(source.op.name in ("constant", "broadcast_to") for source in topological([node]))
+
+
+def _simplified(roots: Sequence[Node]) -> Sequence[Node]:
     graph = Graph((), tuple(roots))
     for step in (fold_constants, simplify):
         graph = step(graph)
-    return dict(zip(graph.outputs, roots, strict=True))
+    return graph.outputs
+
+
+def _cut(roots: Sequence[Node], apart: set[Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """The roots over inputs that stand for the nodes ``apart``, so that rules see no further: gradients
+    that the user has in variables stay terms of their own. Also returns these inputs."""
+    stand_ins: dict[Node, Node] = {}
+    built: dict[Node, Node] = {}
+    for node in topological(roots):
+        sources = [stand_ins.get(source, built[source]) for source in node.inputs]
+        built[node] = with_inputs(node, sources)
+        if node in apart:
+            stand_ins[node] = Node(PLACEHOLDER, (), {}, node.type, node.assigned)
+    return [built[root] for root in roots], stand_ins
+
+
+def _with(known: Mapping[Node, Node], roots: Sequence[Node]) -> list[Node]:
+    """The roots over what ``known`` has in the place of some inputs."""
+    built = dict(known)
+    for node in topological(roots):
+        if node not in built:
+            built[node] = with_inputs(node, [built[source] for source in node.inputs])
+    return [built[root] for root in roots]
 
 
 def _chosen(order: Sequence[Node], roots: set[Node]) -> set[Node]:
