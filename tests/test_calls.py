@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import inspect
+import pickle
 import threading
 import tracemalloc
 import weakref
@@ -14,7 +17,7 @@ import pytest
 
 import staticgrad as sg
 from staticgrad import eager, nn, optim
-from staticgrad.runtime import calling
+from staticgrad.runtime import addresses
 
 #: small outputs lie where NumPy puts them, large ones are aligned
 SIZES = [3, 5000]
@@ -96,7 +99,7 @@ def test_what_nobody_holds_is_used_again(size: int) -> None:
     # the last result is held while the next is computed
     assert len(places) == 2
     if size == SIZES[-1]:
-        assert all(place % calling.ALIGNMENT == 0 for place in places)
+        assert all(place % addresses.ALIGNMENT == 0 for place in places)
 
 
 def test_a_dropped_result_is_overwritten_in_place() -> None:
@@ -230,8 +233,8 @@ def test_functions_go_with_their_last_reference() -> None:
 
 
 def test_interpreters_whose_counts_cannot_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert calling.free_count() > 0
-    monkeypatch.setattr(calling, "free_count", lambda: 0)
+    assert addresses.free_count() > 0
+    monkeypatch.setattr(addresses, "free_count", lambda: 0)
     f = addition(5000, "untrusted")
     kept = [f(filled(5000, number))[1] for number in range(5)]
     for number, array in enumerate(kept):
@@ -308,3 +311,236 @@ def test_workspace_of_sizes() -> None:
     assert function.workspace_bytes(batch=50) > function.workspace_bytes(batch=5) > 0
     with pytest.raises(TypeError, match="depends on the size of batch: pass batch="):
         function.workspace_bytes()
+
+
+# ---- arguments by name ------------------------------------------------------------------------------
+
+
+def scaled(debug: bool = False, **names: str) -> Any:
+    """A function of an array, a number and another array, called x, rate and y or by other names."""
+    x = sg.placeholder(names.get("x", "x"), ("n",), "float64")
+    rate = sg.placeholder(names.get("rate", "rate"), (), "float64")
+    y = sg.placeholder(names.get("y", "y"), ("n",), "float64")
+    return sg.compile([x, rate, y], [(x * y).sum(), x * rate + y], name="scaled", debug=debug)
+
+
+@pytest.fixture(params=[False, True], ids=["compiled", "debug"])
+def either(request: pytest.FixtureRequest) -> Any:
+    return scaled(debug=request.param)
+
+
+def check_scaled(results: Any) -> None:
+    number, array = results
+    assert number == 11.0 and isinstance(number, np.float64)
+    np.testing.assert_array_equal(array, [5.0, 8.0])
+
+
+def test_arguments_come_by_name(either: Any) -> None:
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    for _ in range(3):
+        check_scaled(either(x, 2.0, y))
+        check_scaled(either(x=x, rate=2.0, y=y))
+        check_scaled(either(y=y, rate=2, x=x))
+        check_scaled(either(x, y=y, rate=np.float32(2.0)))
+        check_scaled(either(x=x[::-1][::-1].astype(">f8").astype("f8"), rate=np.array(2.0), y=y))
+    number, array = np.zeros(()), np.zeros(2)
+    given = either(y=y, x=x, rate=2.0, out=[number, array])
+    assert given[0] is number and given[1] is array
+    check_scaled([number[()], array])
+
+
+def test_signature(either: Any) -> None:
+    signature = inspect.signature(either)
+    assert list(signature.parameters) == ["x", "rate", "y", "out"]
+    assert str(signature.replace(parameters=[
+        p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()
+    ])) == "(x, rate, y, *, out=None)"
+    assert signature.parameters["x"].annotation == "float64(n,)"
+    bound = signature.bind(y=3, x=1, rate=2)
+    assert bound.args == (1, 2, 3)
+    with pytest.raises(TypeError):
+        signature.bind(1, 2)
+
+
+LISTED = r"scaled takes 3 arguments \(x: float64\(n,\), rate: float64\(\), y: float64\(n,\)\)"
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "told"),
+    [
+        ((), {}, rf"{LISTED}, got 0$"),
+        ((1,), {}, rf"{LISTED}, got 1: rate, y missing$"),
+        ((1, 2, 3, 4), {}, rf"{LISTED}, got 4$"),
+        ((1,), {"rate": 2}, rf"{LISTED}, got 2: y missing$"),
+        ((), {"y": 2}, rf"{LISTED}, got 1: x, rate missing$"),
+        ((1, 2), {"z": 3}, r"^scaled\(x: float64\(n,\), .*\) got an unexpected keyword argument 'z'"),
+        ((1, 2), {"x": 3}, r"^scaled\(x: float64\(n,\), .*\) got multiple values for argument 'x'"),
+        ((1,), {"out": [0, 0]}, rf"{LISTED}, got 1: rate, y missing$"),
+    ],
+)
+def test_arguments_that_are_missing_or_too_many(
+    either: Any, given: Any, named: Any, told: str
+) -> None:
+    values = {1: np.ones(2), 2: 2.0, 3: np.ones(2), 4: np.ones(2)}
+    arguments = [values[k] for k in given]
+    by_name = {name: values.get(k, k) if name != "out" else k for name, k in named.items()}
+    with pytest.raises(TypeError, match=told) as raised:
+        either(*arguments, **by_name)
+    assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"x": "self", "rate": "arguments", "y": "entry"},
+        {"x": "_record", "rate": "__missing", "y": "___sizes"},
+        {"x": "type", "rate": "IndexError", "y": "make"},
+        {"x": "addresses", "rate": "first", "y": "workspace_size"},
+        {"x": "class", "rate": "class_", "y": "None"},
+        {"x": "out", "rate": "input_0", "y": "call"},
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_names_that_mean_something_elsewhere(names: dict[str, str], debug: bool) -> None:
+    f = scaled(debug, **names)
+    called = list(inspect.signature(f).parameters)[:-1]
+    assert all(name.isidentifier() for name in called) and len(set(called)) == 3
+    for original, name in zip(names.values(), called, strict=True):
+        assert name == original or original in ("out", "input_0", "class", "class_", "None")
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    for _ in range(2):
+        check_scaled(f(**dict(zip(called, (x, 2.0, y), strict=True))))
+        check_scaled(f(x, 2.0, y))
+
+
+def test_a_function_without_inputs() -> None:
+    W = sg.parameter(np.ones(3), name="W")
+    f = sg.compile([], W * 2.0, name="twice")
+    np.testing.assert_array_equal(f(), [2.0, 2.0, 2.0])
+    out = np.zeros(3)
+    assert f(out=out) is out and out[0] == 2.0
+    assert str(inspect.signature(f)) == "(*, out=None)"
+    with pytest.raises(TypeError, match=r"twice takes 0 arguments \(\), got 1"):
+        f(np.ones(3))
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2}, {"debug": True}])
+def test_steps_take_names(options: dict[str, Any]) -> None:
+    def made() -> tuple[sg.Parameter, Any]:
+        W = sg.parameter(np.ones(2), name="W")
+        x, y = sg.placeholder("x", ("n", 2), "float64"), sg.placeholder("y", ("n",), "float64")
+        loss = ((x @ W - y) ** 2).mean()
+        return W, sg.train_step([x, y], loss, optim.SGD([W], lr=0.1), name="fit_line", **options)
+
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((4, 2)), rng.standard_normal(4)
+    (W, step), (V, other) = made(), made()
+    assert list(inspect.signature(step).parameters) == ["x", "y"]
+    for _ in range(3):
+        assert step(x=X, y=Y) == other(X, Y)
+    assert step(X, y=Y) == other(X, Y)
+    np.testing.assert_array_equal(W.value, V.value)
+    before = W.value.copy()
+    for wrong, told in (
+        (lambda: step(X), r"takes 2 arguments \(x: .*\), got 1: y missing"),
+        (lambda: step(X, Y, Y), "takes 2 arguments"),
+        (lambda: step(X, labels=Y), r"fit_line\w*\(x: .*\) got an unexpected keyword argument"),
+        (lambda: step(X, Y, out=np.zeros(())), "takes no out="),
+    ):
+        with pytest.raises(TypeError, match=told):
+            wrong()
+    np.testing.assert_array_equal(W.value, before)
+
+
+def test_scalars_in_steps_and_loops() -> None:
+    """Inputs without axes are read at each call, in loops inside compiled code as well."""
+    W, V = (sg.parameter(np.ones(3), name="W") for _ in range(2))
+    rate = sg.placeholder("rate", (), "float32")
+    steps = [
+        sg.train_step([rate], (P * P).sum() * sg.astype(rate, "float64"), optim.SGD([P], lr=0.1))
+        for P in (W, V)
+    ]
+    losses = steps[0].run(5, 0.5)
+    np.testing.assert_array_equal(losses, [steps[1](0.5) for _ in range(5)])
+    np.testing.assert_array_equal(W.value, V.value)
+    np.testing.assert_allclose(losses[1] / losses[0], 0.9**2)
+
+
+def test_numbers_for_scalars() -> None:
+    x = sg.placeholder("x", (), "float32")
+    n, b = sg.placeholder("n", (), dtype="int32"), sg.placeholder("b", (), dtype="bool")
+    f = sg.compile([x, n, b], sg.where(b, x, sg.astype(n, "float32")))
+    assert f(1.5, 3, True) == np.float32(1.5) and f(1.5, 3, False) == 3.0
+    assert type(f(1, np.int32(3), np.array(False))) is np.float32
+    assert f(np.float64(0.1), 3, True) == np.float32(0.1)
+    for wrong, told in (
+        ((1.5, 2**40, True), "n was declared as int32.* 1099511627776 is out of its range"),
+        ((1.5, 2**70, True), "n was declared as int32"),
+        ((1.5, 2.5, True), "n was declared as int32"),
+        ((1.5, 3, 2.0), "b was declared as bool"),
+        ((np.array(1.5), 3, True), "x was declared as float32.*got an array of float64"),
+        ((np.ones(1, "float32"), 3, True), "x was declared as float32.* has 0 axes"),
+        ((None, 3, True), "x was declared as float32"),
+        (("1.5", 3, True), "x was declared as float32"),
+    ):
+        with pytest.raises((TypeError, ValueError, OverflowError), match=told):
+            f(*wrong)
+
+
+def test_refused_arguments_leave_the_memory_of_outputs_alone() -> None:
+    f = addition("n", "addition_refused")
+    first = f(filled(5000, 1.0))[1]
+    second = f(filled(5000, 2.0))[1]
+    places = {address(first), address(second)}
+    del first, second
+    for _ in range(3):
+        with pytest.raises(TypeError):
+            f(np.ones(5000, np.float32))
+    assert (f(np.ones((5000, 2))[:, 0])[1] == 2.0).all()
+    assert address(f(filled(5000, 3.0))[1]) in places
+
+
+def test_each_held_array_is_replaced_alone() -> None:
+    x = sg.placeholder("x", (5000,), "float64")
+    f = sg.compile(x, [x + 1.0, x * 2.0])
+    kept, seen = [], set()
+    for number in range(10):
+        held, dropped = f(filled(5000, number))
+        kept.append((number, held))
+        seen.add(address(dropped))
+        del held, dropped
+    assert len(seen) <= 2
+    assert len({address(array) for _, array in kept}) == 10
+    assert all((array == number + 1.0).all() for number, array in kept)
+
+
+def test_copies_and_pickles() -> None:
+    f = addition(3)
+    assert copy.copy(f) is f and copy.deepcopy({"f": f})["f"] is f
+    with pytest.raises(TypeError, match="addition: a compiled function cannot be pickled"):
+        pickle.dumps(f)
+
+
+def test_a_call_that_outlives_its_function() -> None:
+    call = addition(3).__call__
+    assert call(np.ones(3))[0] == 3.0
+    with pytest.raises(ReferenceError, match="addition is gone"):
+        call(np.ones(4))
+
+
+def test_threads_with_scalars_and_names() -> None:
+    f = scaled()
+    failures: list[float] = []
+
+    def work(start: int) -> None:
+        for number in range(start, start + 500):
+            _, array = f(x=np.ones(3), rate=float(number), y=np.zeros(3))
+            if not (array == number).all():
+                failures.append(number)
+
+    threads = [threading.Thread(target=work, args=(1000 * k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures

@@ -156,7 +156,7 @@ class Emitter(Prologue):
         for item in items:
             self._item(item)
             target = item.target if isinstance(item, Statement) else None
-            if target is None or item.action != "start" or not is_scalar(target):
+            if target is None or item.action != "start":
                 value = ""
                 continue
             name, _, last = self.lines[-1].rpartition(" = ")
@@ -233,7 +233,7 @@ class Emitter(Prologue):
                 number = binding.number("layer", self.program.parameters.index(stack.buffers[0]))
                 self.kernels.add("layer_at")
                 self.line(
-                    f"{name} = layer_at(parameters[{number}], "
+                    f"{name} = layer_at(addresses[{number}], "
                     f"{format_shape(binding.buffer.shape)}, {self._type(binding.buffer)})"
                 )
         with renamed(names):

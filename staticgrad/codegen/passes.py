@@ -369,7 +369,7 @@ def features(program: Program) -> Counter[str]:
         part = 0 < len(buffer.axes) < len(buffer.shape)
         found["arrays of which a part is stored"] += part
     found["values computed again"] = len(program.repeated)
-    found["scalars cast once"] = sum(b.cast_to is not None for b in program.parameters)
+    found["scalars cast once"] = sum(b.cast_to is not None for b in program.buffers)
     found["functions"] = len(program.routines)
     found["places"] = len(program.places)
     found["arrays in them"] = sum(len(place.buffers) for place in program.places)

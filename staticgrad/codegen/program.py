@@ -48,7 +48,7 @@ class Buffer:
     axes: tuple[int, ...] = ()
     #: for the accumulator of a reduction: where its last value is stored
     finishes_in: Buffer | None = None
-    #: for a scalar parameter that the function only reads: it is loaded once, at the beginning
+    #: for a scalar input, or parameter that the function only reads: it is loaded once, at first
     by_value: bool = False
     #: the local variable that holds its value in another dtype, where nothing needs it in its own
     cast_to: Buffer | None = None

@@ -25,12 +25,15 @@ class Prologue(Writer):
     """Writes the first lines of functions."""
 
     def arguments(self) -> list[str]:
+        return [*(buffer.name for buffer in self.program.inputs if buffer.shape), "addresses"]
+
+    @property
+    def addressed(self) -> list[Buffer]:
+        """What lies at the addresses that the function is given, in order; after them come that of the
+        workspace, and its size. Inputs with axes are arguments themselves."""
         program = self.program
-        result = [buffer.name for buffer in program.inputs]
-        result += ["parameters"] if program.parameters else []
-        result += ["constants"] if program.constants else []
-        result += ["workspace"] if program.workspace != "0" else []
-        return result + [buffer.name for buffer in program.outputs]
+        scalars = [buffer for buffer in program.inputs if not buffer.shape]
+        return [*program.parameters, *program.constants, *scalars, *program.outputs]
 
     def _inputs(self) -> None:
         bound: set[sympy.Symbol] = set()
@@ -47,8 +50,9 @@ class Prologue(Writer):
         shapes = [b.shape for b in self.program.buffers]
         sizes = {dim for shape in shapes for dim in shape if may_be_negative(dim)}
         tests += [f"{format_dim(dim)} < 0" for dim in sorted(sizes, key=str)]
-        if self.program.workspace != "0":
-            tests.append(f"workspace.size < {self.program.workspace}")
+        if not self.program.workspace.isdigit():
+            self.line(f"workspace_size = addresses[{len(self.addressed) + 1}]")
+            tests.append(f"workspace_size < {self.program.workspace}")
         if tests:
             condition = f"if {' or '.join(tests)}:"
             if len(INDENT * self.depth + condition) <= WIDTH:
@@ -60,33 +64,25 @@ class Prologue(Writer):
             self.line(f"{INDENT}return {NOT_READY}  # the caller says what does not fit")
 
     def _views(self) -> None:
-        """Arrays over the parameters' memory and over the workspace."""
+        """Arrays over what the addresses lead to, and over the workspace."""
         in_loops = self._seen_in_loops_only()
         stacked = {
             buffer for item in self.program.items if isinstance(item, Rolled)
             for binding in item.bindings if binding.stack is not None
             for buffer in binding.stack.buffers
         }  # fmt: skip
-        for buffer in self.program.outputs:
-            if buffer.shape:
-                self.kernels.add("distinct")
-                self.line(f"{buffer.name} = distinct({buffer.name})")
-        for table, buffers in (
-            ("parameters", self.program.parameters),
-            ("constants", self.program.constants),
-        ):
-            for position, buffer in enumerate(buffers):
-                if buffer in in_loops:
-                    continue
-                function = "layer_at" if buffer in stacked else "array_at"
-                self.kernels.add(function)
-                shape = format_shape(buffer.shape)
-                text = f"{function}({table}[{position}], {shape}, {self._type(buffer)})"
-                text += "[()]" if buffer.by_value else ""
-                if buffer.cast_to is not None:
-                    text = f"{self._type(buffer.cast_to)}({text})"
-                self.line(f"{buffer.name} = {text}")
-        self._places(self.program.places, "workspace")
+        for position, buffer in enumerate(self.addressed):
+            if buffer in in_loops:
+                continue
+            function = "layer_at" if buffer in stacked else "array_at"
+            self.kernels.add(function)
+            shape = format_shape(buffer.shape)
+            text = f"{function}(addresses[{position}], {shape}, {self._type(buffer)})"
+            text += "[()]" if buffer.by_value else ""
+            if buffer.cast_to is not None:
+                text = f"{self._type(buffer.cast_to)}({text})"
+            self.line(f"{buffer.name} = {text}")
+        self._places(self.program.places, f"addresses[{len(self.addressed)}]")
         apart = {b for _, parts in shared_blocks(self.program.items) for b in parts.own}
         self._derived(
             buffer for buffer in self.program.buffers

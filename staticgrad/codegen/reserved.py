@@ -8,8 +8,8 @@ import re
 #: names that a user's variable must not shadow in generated code
 RESERVED = frozenset(
     "range njit number in_parallel in_parallel_with_place in_slices add_up first_of further short "
-    "layer first start place rows min max parameters "
-    "constants workspace array_at layer_at view reuse distinct rows_of reshaped flat part "
+    "layer first start place rows min max addresses "
+    "workspace_size array_at layer_at view reuse distinct rows_of reshaped flat part "
     "update matmul matmul_tn matmul_nt matmul_tt matmul_sum matmul_tn_sum matmul_nt_sum "
     "matmul_tt_sum convolve convolve_transposed correlate max_pool max_pool_spread max_pool_take "
     "scatter_runs plus times where maximum minimum absolute sign floor exp expm1 log log1p log2 sqrt "

@@ -61,6 +61,8 @@ class Scheduler:
     def run(self) -> Program:
         graph = self.graph
         inputs = [self._leaf(node, "input") for node in graph.inputs]
+        for buffer in inputs:
+            buffer.by_value = not buffer.shape
         parameters, constants = [], []
         updated = {parameter for parameter, _ in graph.updates}
         for node in [*self.order, *(parameter for parameter, _ in graph.updates)]:

@@ -35,7 +35,7 @@ def verify_program(program: Program) -> None:
     Raises RuntimeError that names the statement or the buffer.
     """
     # scalars that are cast as they are read have a value from the start
-    written = {memory(b.cast_to) for b in program.parameters if b.cast_to is not None}
+    written = {memory(b.cast_to) for b in program.buffers if b.cast_to is not None}
     written |= unchecked(program)
     walk(program.items, (), written)
     for output in program.outputs:

@@ -1,7 +1,7 @@
 """Arrays over memory that something else owns; each call is a few instructions, and no allocation.
 
-Parameters come as addresses, intermediates as offsets into one workspace: a function then takes a
-few arguments instead of dozens, and a call costs a fraction of a microsecond.
+Parameters and results come as addresses, intermediates as offsets into one workspace: a function then
+takes a few arguments instead of dozens, and a call costs a fraction of a microsecond.
 
 LLVM is told which arrays share no memory with others, as it would be of what ``malloc`` returns: it
 can then keep sums in registers, and vectorises loops without comparing addresses first.
@@ -77,7 +77,7 @@ def apart(builder, pointer):
 
 @intrinsic
 def array_at(typing_context, address, shape, dtype):
-    """The array of this shape at an address, such as ``array_at(parameters[0], (3, 4), f32)``; no
+    """The array of this shape at an address, such as ``array_at(addresses[0], (3, 4), f32)``; no
     other array shares its memory."""
     kind = contiguous(dtype.dtype, shape)
 
@@ -101,18 +101,21 @@ def layer_at(typing_context, address, shape, dtype):
 
 
 @intrinsic
-def view(typing_context, workspace, offset, shape, dtype):
-    """The array of this shape that starts ``offset`` bytes into the workspace; no other array shares
-    its memory but what is put in its place."""
+def view(typing_context, memory, offset, shape, dtype):
+    """The array of this shape that starts ``offset`` bytes into a memory, given as an array or by its
+    address; no other array shares it but what is put in its place."""
     kind = contiguous(dtype.dtype, shape)
 
     def generate(context, builder, signature, arguments):
-        start = context.make_array(workspace)(context, builder, arguments[0]).data
+        if isinstance(memory, types.Array):
+            start = context.make_array(memory)(context, builder, arguments[0]).data
+        else:
+            start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
         distance = context.cast(builder, arguments[1], offset, types.intp)
         pointer = apart(builder, builder.gep(start, [distance]))
         return wrap(context, builder, kind, pointer, arguments[2], shape)
 
-    return kind(workspace, offset, shape, dtype), generate
+    return kind(memory, offset, shape, dtype), generate
 
 
 @intrinsic
@@ -301,11 +304,6 @@ def on_arrays(table, constants=(), indices=()):
     (size,) = re.findall(r"^Workspace: (.+?) bytes", table, re.MULTILINE | re.DOTALL)
     workspace = Argument("workspace", "uint8", f"({' '.join(size.split())},)", "scratch")
 
-    takes_workspace = workspace.shape != ["0"]
-
-    def addresses(arrays):
-        return np.array([array.ctypes.data for array in arrays], np.int64)
-
     def decorate(function):
         def on(*values, **named):
             if len(values) != len(inputs):
@@ -317,13 +315,15 @@ def on_arrays(table, constants=(), indices=()):
             known: dict[str, int] = {}
             given = [a.checked(value, known) for a, value in zip(inputs, values, strict=True)]
             kept = [a.checked(named[a.name], known) for a in parameters]
-            tables = [addresses(arrays) for arrays in (kept, constants) if len(arrays)]
+            results = [np.empty(a.sizes(known), a.dtype) for a in outputs]
             # one cache line more, so that it can begin where one begins
             (needed,) = workspace.sizes(known)
             memory = np.empty(needed + 64, np.uint8)
-            scratch = [memory[-memory.ctypes.data % 64 :][:needed]] if takes_workspace else []
-            results = [np.empty(a.sizes(known), a.dtype) for a in outputs]
-            status = function(*given, *tables, *scratch, *results)
+            scratch = memory[-memory.ctypes.data % 64 :]
+            scalars = [array for array in given if not array.ndim]
+            reached = [*kept, *constants, *scalars, *results, scratch]
+            addresses = np.array([*(array.ctypes.data for array in reached), needed], np.int64)
+            status = function(*(array for array in given if array.ndim), addresses)
             if status == 1:
                 raise ValueError("the shapes of the arguments do not fit each other")
             if status:

@@ -1,225 +1,222 @@
-"""The short way of a call: a Python function written for one compiled function.
+"""A call of a compiled function: a Python function written for it, with the names of its inputs.
 
-It hands the arguments to the machine code as they are, beside outputs whose memory it uses again
-once nobody holds it any more. Whatever does not go through at once takes the long way, which says
-what is wrong (``CompiledFunction``).
+It hands the arguments to the machine code as they are, beside a table of addresses. Whatever does not
+go through at once takes the long way, which says what is wrong (``CompiledFunction``).
 """
 
 from __future__ import annotations
 
-import re
-import sys
-import sysconfig
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Shape, format_shape, symbols_of
+from staticgrad.graph.node import Node
+from staticgrad.runtime.addresses import (
+    FIRST,
+    SIZES,
+    TABLE,
+    Addresses,
+    Output,
+    free_count,
+    references,
+)
+from staticgrad.show.names import identifier
 
-#: what vector loads and cache lines like
-ALIGNMENT = 64
-#: outputs of fewer bytes lie where NumPy puts them
-WORTH_ALIGNING = 4096
-#: sets of outputs that a function keeps: what the caller holds from the last call, and the next
-KEPT = 2
-#: memory that is never free
-NOTHING = (None, None, None)
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output's dtype, and its shape in terms of the inputs' sizes."""
-
-    dtype: np.dtype
-    shape: Shape
+#: what arguments are refused with that take the long way
+WRONG = (TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
-def aligned_bytes(count: int) -> np.ndarray:
-    """``count`` bytes that begin at a multiple of the alignment."""
-    raw = np.empty(count + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + count]
+class Missing:
+    """Stands for an argument that was not given."""
 
 
-def new_memory(shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Memory for an output: what owns it, an array over it, and the array's shape.
+MISSING = Missing()
 
-    Each has two references to the owner: views of the array refer to the owner too, so that more of
-    them mean that somebody else can see the memory.
+
+class Arguments:
+    """The arguments of a function of arrays, by position or by name.
+
+    Attributes:
+        names: what each is called in a call: as it was declared, with ``_`` behind a word of Python's;
+            ``input_k`` for one declared as ``out``, which is where results go.
+        described: the function with all of them, for messages.
     """
-    if prod(shape) * dtype.itemsize < WORTH_ALIGNING:
-        array = np.empty(shape, dtype)
-        return array, array, shape
-    data = aligned_bytes(prod(shape) * dtype.itemsize)
-    assert data.base is not None
-    return data.base, data.view(dtype).reshape(shape), shape
+
+    def __init__(self, function: str, inputs: Sequence[Node]) -> None:
+        self.function = function
+        self.names: list[str] = []
+        for position, node in enumerate(inputs):
+            name = identifier(str(node.name))
+            name = f"input_{position}" if name == "out" else name
+            unique, number = name, 2
+            while unique in self.names:
+                unique, number = f"{name}_{number}", number + 1
+            self.names.append(unique)
+        self._types = [str(node.type) for node in inputs]
+        self.listed = ", ".join(f"{n}: {t}" for n, t in zip(self.names, self._types, strict=True))
+        self.described = f"{function}({self.listed})"
+        #: what names in written functions begin with, which no argument's does
+        self.prefix = "_"
+        while any(name.startswith(self.prefix) for name in self.names):
+            self.prefix += "_"
+
+    def signature(self, *more: inspect.Parameter) -> inspect.Signature:
+        """What ``inspect.signature`` says."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        own = [
+            inspect.Parameter(name, kind, annotation=text)
+            for name, text in zip(self.names, self._types, strict=True)
+        ]
+        return inspect.Signature([*own, *more])
+
+    def check(self, given: Sequence[Any]) -> None:
+        """Raise TypeError where arguments are missing or too many."""
+        missing = [
+            name for k, name in enumerate(self.names) if k >= len(given) or given[k] is MISSING
+        ]
+        if missing or len(given) > len(self.names):
+            count = sum(value is not MISSING for value in given)
+            told = f": {', '.join(missing)} missing" if count and missing else ""
+            raise TypeError(
+                f"{self.function} takes {len(self.names)} arguments ({self.listed}), got {count}{told}"
+            )
+
+    def written(self, body: Sequence[str], values: Mapping[str, Any]) -> Callable[..., Any]:
+        """A function of these arguments and ``out``, with the lines of ``body``. Each may be missing,
+        and there may be more, so that it can say itself what is wrong. ``values`` are what the body
+        takes from outside, by name; it writes ``@`` before these names and those of its own."""
+        lines = [
+            f"def @make(@missing, {', '.join(f'@{name}' for name in values)}):",
+            f"    def @call({''.join(f'{name}=@missing, ' for name in self.names)}*@more, out=None):",
+            *(f"        {line}" for line in body),
+            "    return @call",
+        ]
+        text = "\n".join(lines).replace("@", self.prefix)
+        function = _maker(text, f"{self.prefix}make")(MISSING, *values.values())
+        function.__name__ = self.function
+        # Python begins its own errors with it, of a name that no argument has
+        function.__qualname__ = self.described
+        return function
+
+    @property
+    def given(self) -> str:
+        """In a written function, the tuple of what it was given."""
+        return f"({''.join(f'{name}, ' for name in self.names)}*@more,)"
+
+    def in_order(self) -> Callable[..., tuple[tuple[Any, ...], Any]]:
+        """A function that gives the arguments that it is called with in order, and ``out``."""
+        return self.written([f"return {self.given}, out"], {})
 
 
 @cache
-def free_count() -> int:
-    """What ``sys.getrefcount`` says of memory that nobody else holds; 0 where it cannot be trusted.
-
-    Asked in the way in which the short way asks, since interpreters differ in what they count.
-    """
-    if sysconfig.get_config_var("Py_GIL_DISABLED") or not hasattr(sys, "getrefcount"):
-        return 0
-    count = sys.getrefcount
-    found = []
-    for size in (8, WORTH_ALIGNING):
-        slot = new_memory((size,), np.dtype(np.uint8))
-        free = count(slot[0])
-        held = slot[1][...]
-        part = held[1:]
-        del held
-        one_view = count(slot[0])
-        found.append((free, one_view))
-        del part
-    return free if found[0] == found[1] and one_view == free + 1 else 0
+def _maker(text: str, name: str) -> Callable[..., Callable[..., Any]]:
+    space: dict[str, Any] = {}
+    exec(compile(text, "<a call of a compiled function>", "exec"), space)
+    return space[name]
 
 
-def short_way(
-    entry: Callable[..., int],
-    inputs: Sequence[Shape],
-    scalars: Sequence[int],
-    fixed: Sequence[np.ndarray],
+def caller(
+    arguments: Arguments,
+    inputs: Sequence[Node],
     outputs: Sequence[Output],
     single: bool | None,
-    convert: Callable[[int], Callable[[Any], Any]],
+    entry: Callable[..., int],
+    addresses: Addresses,
+    long_way: Callable[[tuple[Any, ...], Any], Any],
 ) -> Callable[..., Any]:
-    """A function of a tuple of arguments, which calls ``entry`` with them.
+    """The function that a call of a compiled function is.
 
     Args:
-        entry: Numba's dispatcher. inputs: the declared shapes. scalars: positions of inputs without
-            axes, which may come as Python numbers; ``convert(position)`` makes arrays of them.
-        fixed: arrays between inputs and outputs.
         single: whether the result is the output itself, a list of outputs, or None.
-
-    The function raises TypeError or ValueError for a call that must take the long way: arguments of
-    other types, shapes or number, or which the machine code refuses. Nothing has been changed then.
+        entry: Numba's dispatcher. long_way: what is called where it does not take the arguments, with
+            all of them and ``out``; nothing has been changed then.
     """
-    shapes = tuple(None if symbols_of(o.shape) else tuple(o.shape) for o in outputs)
-    texts = tuple(in_sizes(o.shape, inputs) for o in outputs)
-    places = tuple(places_of([o.shape for o in outputs], inputs))
-    make = _maker(len(inputs), tuple(scalars), len(fixed), texts, places, single)
-    return make(
-        entry, convert, np.ndarray, sys.getrefcount if free_count() else _unknown,
-        free_count(), fixed, [o.dtype for o in outputs], shapes,
-        [deque([NOTHING] * KEPT if o.shape else [], KEPT) for o in outputs], new_memory,
-    )  # fmt: skip
-
-
-def _unknown(owner: Any) -> int:
-    return -1
-
-
-def _names(inputs: Sequence[Shape]) -> dict[str, tuple[int, int]]:
-    """Where the size of each named dimension is read."""
-    found: dict[str, tuple[int, int]] = {}
-    for position, shape in enumerate(inputs):
-        for axis, dim in enumerate(shape):
-            if not isinstance(dim, int) and dim.is_Symbol:
-                found.setdefault(str(dim), (position, axis))
-    return found
-
-
-def places_of(shapes: Sequence[Shape], inputs: Sequence[Shape]) -> list[tuple[int, int]]:
-    """The (input, axis) where the sizes are read that ``in_sizes`` needs for these shapes."""
-    used = {str(symbol) for shape in shapes for symbol in symbols_of(shape)}
-    return [place for name, place in _names(inputs).items() if name in used]
-
-
-def in_sizes(shape: Shape, inputs: Sequence[Shape]) -> str:
-    """A shape in Python, of variables ``size_<input>_<axis>``; empty for a scalar."""
-    if not shape:
-        return ""
-    text = format_shape(shape)
-    for name, (position, axis) in _names(inputs).items():
-        text = re.sub(rf"\b{name}\b", f"size_{position}_{axis}", text)
-    return text
-
-
-@cache
-def _maker(
-    arguments: int,
-    scalars: tuple[int, ...],
-    fixed: int,
-    shapes: tuple[str, ...],
-    sizes: tuple[tuple[int, int], ...],
-    single: bool | None,
-) -> Callable[..., Callable[..., Any]]:
-    """A function that binds the short way's constants."""
-    given = [f"input_{k}" for k in range(arguments)]
-    lines = [
-        "def make(entry, convert, ndarray, count, free, fixed, dtypes, shapes, kept, new):",
-        *(f"    fixed_{k} = fixed[{k}]" for k in range(fixed)),
-    ]
-    for k, text in enumerate(shapes):
-        lines += [f"    kept_{k}, dtype_{k} = kept[{k}], dtypes[{k}]"]
-        if text and "size_" not in text:
-            lines += [f"    shape_{k} = shapes[{k}]"]
-    lines += ["    def call(arguments):"]
-    lines += [f"        {''.join(f'{name}, ' for name in given)}= arguments"] if given else []
-    for k in scalars:
-        lines += [
-            f"        if type(input_{k}) is not ndarray:",
-            f"            input_{k} = convert({k})(input_{k})",
-        ]
-    if sizes:
-        lines += ["        try:"]
-        lines += [f"            size_{p}_{axis} = input_{p}.shape[{axis}]" for p, axis in sizes]
-        lines += ["        except (AttributeError, IndexError):"]
-        lines += ["            raise TypeError from None"]
-    for k, text in enumerate(shapes):
-        lines += _memory(k, text)
-    results = [f"memory_{k}[1]" if text else f"memory_{k}" for k, text in enumerate(shapes)]
-    handed = [*given, *(f"fixed_{k}" for k in range(fixed)), *results]
-    lines += [
-        f"        if entry({', '.join(handed)}):",
-        "            raise TypeError",
-    ]
-    for k, text in enumerate(shapes):
-        lines += [f"        result_{k} = memory_{k}{'[1][...]' if text else '[()]'}"]
-        lines += [f"        kept_{k}.append(memory_{k})"]
-    returned = ", ".join(f"result_{k}" for k in range(len(shapes)))
-    lines += [f"        return {returned if single else None if single is None else f'[{returned}]'}"]
-    lines += ["    return call"]
-    space: dict[str, Any] = {}
-    exec(compile("\n".join(lines), "<the short way of a staticgrad call>", "exec"), space)
-    return space["make"]
-
-
-def _memory(k: int, text: str) -> list[str]:
-    """Lines that find memory for an output: a scalar's is always free, since its value is read off;
-    an array's is if only the pair that holds it refers to its owner. What is in use by a call is
-    out of the deque, so that no other thread finds it."""
-    if not text:
-        return [
-            "        try:",
-            f"            memory_{k} = kept_{k}.pop()",
-            "        except IndexError:",
-            f"            memory_{k} = new((), dtype_{k})[1]",
-        ]
-    prepared = [] if "size_" not in text else [f"        shape_{k} = {text}"]
-    fits = f"count(memory_{k}[0]) == free"
-    if prepared:
-        fits += f" and memory_{k}[2] == shape_{k}"
-    return [
-        *prepared,
+    names, stored, results = arguments.names, [], []
+    values: dict[str, Any] = {
+        "entry": entry, "pop": addresses.kept.popleft, "append": addresses.kept.append,
+        "new": addresses.new, "renewed": addresses.renewed, "long_way": long_way,
+        "count": references(), "free": free_count(),
+        "empty": IndexError, "wrong": WRONG, "type": type,
+    }  # fmt: skip
+    place = FIRST
+    for position, node in enumerate(inputs):
+        if not node.shape:
+            values[f"plain_{position}"] = {"f": float, "i": int}.get(node.dtype.kind)
+            values[f"scalar_{position}"] = scalar(node)
+            name = names[position]
+            stored += [
+                f"@record[{place}][()] = (",
+                f"    {name} if @type({name}) is @plain_{position} else @scalar_{position}({name})",
+                ")",
+            ]
+            place += 1
+    sizes = "".join(f"{names[k]}.shape[{axis}], " for k, axis in addresses.places)
+    held = [f"@record[{SIZES}] != @sizes"] if sizes else []
+    for number, output in enumerate(outputs):
+        owner = place + 2 * number
+        held += [f"@count(@record[{owner}]) != @free"] if output.shape else []
+        results.append(f"@record[{owner + 1}][{'...' if output.shape else '()'}]")
+    listed = ", ".join(results)
+    handed = [name for name, node in zip(names, inputs, strict=True) if node.shape]
+    body = [
+        "if out is None and not @more:",
+        "    @record = None",
+        "    try:",
+        *([f"        @sizes = ({sizes})"] if sizes else []),
         "        try:",
-        f"            memory_{k} = kept_{k}.pop()",
-        f"            if not ({fits}):",
-        f"                kept_{k}.appendleft(memory_{k})",
-        f"                memory_{k} = kept_{k}.pop()",
-        f"                if not ({fits}):",
-        f"                    memory_{k} = new(shape_{k}, dtype_{k})",
-        "        except IndexError:",
-        f"            memory_{k} = new(shape_{k}, dtype_{k})",
+        "            @record = @pop()",
+        "        except @empty:",
+        f"            @record = @new({'@sizes' if sizes else ''})",
+        *([f"        if {' or '.join(held)}:"] if held else []),
+        *([f"            @record = @renewed(@record{', @sizes' if sizes else ''})"] if held else []),
+        *(f"        {line}" for line in stored),
+        f"        if not @entry({', '.join([*handed, f'@record[{TABLE}]'])}):",
+        f"            @results = {listed if single else f'[{listed}]' if single is False else 'None'}",
+        "            @append(@record)",
+        "            return @results",
+        "    except @wrong:",
+        "        if @record is not None:",
+        "            @append(@record)",
+        f"return @long_way({arguments.given}, out)",
     ]
+    return arguments.written(body, values)
 
 
-__all__ = ["Output", "aligned_bytes", "in_sizes", "new_memory", "places_of", "short_way"]
+def scalar(node: Node) -> Callable[[Any], Any]:
+    """Makes a number of the declared dtype of what is given for an input without axes. Raises TypeError
+    where that takes a second look."""
+    dtype, convert = node.dtype, as_scalar(node)
+
+    def number(value: Any) -> Any:
+        if type(value) is dtype.type:
+            return value
+        array = convert(value)
+        if type(array) is np.ndarray and array.dtype == dtype and not array.ndim:
+            return array
+        raise TypeError
+
+    return number
+
+
+def as_scalar(node: Node) -> Callable[[Any], Any]:
+    """Makes arrays of numbers for a placeholder without axes; leaves anything else as it is."""
+    dtype = node.dtype
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, (bool, int, float, np.generic)):
+            return value
+        array = np.asarray(value)
+        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+            raise TypeError(f"{node.name} was declared as {node.type}; got {value!r}")
+        number = array.astype(dtype)
+        if dtype.kind == "i" and number != array:
+            raise ValueError(f"{node.name} was declared as {node.type}; {value!r} is out of its range")
+        return number
+
+    return convert
+
+
+__all__ = ["MISSING", "Arguments", "as_scalar", "caller"]

@@ -61,6 +61,7 @@ class DebugFunction(GraphFunction):
     def __init__(self, graph: Graph, single: bool | None, name: str, level: Level) -> None:
         super().__init__(graph, single, name)
         self.level: Level = level
+        self._in_order = self.arguments.in_order()
         name_results(graph.roots)
         run = Runner(graph, STAGES)
         for step in STABLE_PASSES:
@@ -76,12 +77,8 @@ class DebugFunction(GraphFunction):
     def _output_names(self) -> list[str]:
         return [self._reporter.names[node] for node in self._stable.outputs]
 
-    def __call__(self, *arguments: Any, out: Any = None) -> Any:
-        return self.long_way(arguments, out)
-
-    def short_way(self, arguments: tuple[Any, ...]) -> Any:
-        """A call; there is no shorter way."""
-        return self.long_way(arguments)
+    def __call__(self, /, *arguments: Any, **named: Any) -> Any:
+        return self.long_way(*self._in_order(*arguments, **named))
 
     def long_way(self, arguments: tuple[Any, ...], out: Any = None) -> Any:
         """A call, its results in new arrays or in those of ``out``."""

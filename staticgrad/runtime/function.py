@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import weakref
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -25,7 +25,8 @@ from staticgrad.graph.origin import user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime import cache, threads
-from staticgrad.runtime.calling import aligned_bytes, short_way
+from staticgrad.runtime.addresses import Addresses
+from staticgrad.runtime.calling import caller
 from staticgrad.runtime.declared import (
     Level,
     check_complete,
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
 class CompiledFunction(GraphFunction):
     """A graph compiled for any sizes of its named dimensions.
 
-    Calling it takes an array for each input, in the order of the declaration, and returns the
-    outputs as new arrays (scalars as NumPy scalars). With ``out=``, outputs are written into arrays
-    that the caller provides. After the first call with the largest sizes nothing is allocated:
+    Calling it takes an array for each input, in the order of the declaration or by name, and returns
+    the outputs as new arrays (scalars as NumPy scalars). With ``out=``, outputs are written into
+    arrays that the caller provides. After the first call with the largest sizes nothing is allocated:
     outputs lie in the memory of earlier ones that nobody holds any more, neither themselves nor
     views of them. A function keeps at most two sets of outputs for that.
 
@@ -59,6 +60,9 @@ class CompiledFunction(GraphFunction):
         from_cache: whether the machine code came from the cache.
         compile_seconds: how long loading or compiling took.
     """
+
+    # what is called is found here at once, without a method in between
+    __slots__ = ("__call__",)
 
     def __init__(
         self, graph: Graph, single: bool | None, generated: Generated, loaded: cache.Loaded
@@ -70,58 +74,59 @@ class CompiledFunction(GraphFunction):
         self.from_cache: bool = loaded.from_cache
         self.compile_seconds: float = loaded.seconds
         program = generated.program
-        self._tables: list[np.ndarray] = []
-        if program.parameters:
-            # parameters never move, so that their addresses can be taken once
-            arrays = [buffer.node.value for buffer in program.parameters]  # type: ignore
-            self._tables.append(np.array([a.ctypes.data for a in arrays], dtype=np.int64))
-        self._constants = [buffer.node.attrs["value"] for buffer in program.constants]  # type: ignore
-        if self._constants:
-            self._tables.append(
-                np.array([a.ctypes.data for a in self._constants], dtype=np.int64)
-            )
-        self._has_workspace = program.workspace != "0"
-        #: what the compiled function takes between inputs and outputs
-        self.fixed = list(self._tables)
-        if self._has_workspace:
-            self.fixed.append(aligned_bytes(0))
-        self._bind()
+        # parameters never move, so that their addresses can be taken once
+        fixed = [buffer.node.value for buffer in program.parameters]  # type: ignore
+        fixed += [buffer.node.attrs["value"] for buffer in program.constants]  # type: ignore
+        self._addresses = Addresses(
+            fixed, [node.dtype for node in graph.inputs if not node.shape], self._outputs,
+            [tuple(node.shape) for node in graph.inputs],
+            int(program.workspace) if program.workspace.isdigit() else 0,
+        )  # fmt: skip
+        # the function is held by nothing that it holds, and goes with its last reference
+        reference = weakref.ref(self)
+
+        def long_way(arguments: tuple[Any, ...], out: Any) -> Any:
+            function = reference()
+            if function is None:
+                raise ReferenceError(f"{generated.name} is gone: hold on to it, not to its __call__")
+            return function.long_way(arguments, out)
+
+        self.__call__ = caller(
+            self.arguments, graph.inputs, self._outputs, single, self._entry, self._addresses,
+            long_way,
+        )  # fmt: skip
         if program.uses_threads:
             threads.prepare()
 
     # ---- calling ---------------------------------------------------------------------------------
 
-    def _bind(self) -> None:
-        """Write the short way of a call anew, since ``fixed`` is not what it was."""
-        #: calls the machine code with arguments as they are; raises errors where that will not do
-        self.short_way: Callable[..., Any] = short_way(
-            self._entry, [tuple(node.shape) for node in self._graph.inputs],
-            list(self._scalars), self.fixed, self._outputs, self._single, self._scalars.__getitem__,
-        )  # fmt: skip
-
-    def __call__(self, *arguments: Any, out: Any = None) -> Any:
-        if out is None:
-            try:
-                return self.short_way(arguments)
-            except (TypeError, ValueError):
-                pass
-        return self.long_way(arguments, out)
-
     def long_way(self, arguments: tuple[Any, ...], out: Any = None) -> Any:
         """A call with all that it may need: copies of arguments, a larger workspace, an error that
         says what is wrong."""
-        if self._scalars:
-            arguments = self.with_scalars(arguments)
+        arguments = self.with_scalars(arguments)
         results = self.results(arguments) if out is None else self._given(out, arguments)
-        status = None
-        with suppress(TypeError):
-            status = self._entry(*arguments, *self.fixed, *results)
-        if status is None:
-            arguments = self.prepare(arguments)
-            status = self._entry(*arguments, *self.fixed, *results)
+        arguments = self.prepare(arguments)
+        status = self._entry(*self.handed(arguments, results))
+        if status == NOT_READY:
+            self.reserve(self.sizes(arguments))
+            status = self._entry(*self.handed(arguments, results))
         if status:
-            self._recover(status, arguments, results)
+            raise self._index_error(status, arguments)
         return self.returned(results, out)
+
+    def handed(
+        self, arguments: Sequence[np.ndarray], results: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """What the machine code takes, of an array for each input and for each output: the inputs with
+        axes, and addresses of all else."""
+        scalars = [array for array in arguments if not array.ndim]
+        return [array for array in arguments if array.ndim] + [self.addresses(scalars, results)]
+
+    def addresses(
+        self, scalars: Sequence[np.ndarray], results: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """The table of addresses that the machine code takes, for inputs without axes and outputs."""
+        return self._addresses.table(scalars, results)
 
     def _output_names(self) -> list[str]:
         return [buffer.name for buffer in self._generated.program.outputs]
@@ -135,23 +140,9 @@ class CompiledFunction(GraphFunction):
     def reserve(self, sizes: Mapping[Any, int]) -> None:
         """Make the workspace large enough for these sizes of the named dimensions."""
         self._check_dimensions(sizes)
-        if self._has_workspace:
-            needed = self.workspace_bytes(**{str(symbol): size for symbol, size in sizes.items()})
-            if self.fixed[-1].size < needed:
-                self.fixed[-1] = aligned_bytes(needed)
-                self._bind()
-
-    def _recover(
-        self, status: int, arguments: Sequence[np.ndarray], results: list[np.ndarray]
-    ) -> None:
-        """After a call that did not go through: grow the workspace and go on, or say why not."""
-        if status == NOT_READY:
-            self.reserve(self.sizes(arguments))
-            status = self._entry(*arguments, *self.fixed, *results)
-            if not status:
-                return
-        check = self._generated.program.checks[status - FIRST_CHECK]
-        raise self._index_error(check, arguments)
+        needed = self.workspace_bytes(**{str(symbol): size for symbol, size in sizes.items()})
+        if needed > self._addresses.workspace.size:
+            self._addresses.reserve(needed)
 
     def _check_dimensions(self, sizes: Mapping[Any, int]) -> None:
         for buffer in self._generated.program.buffers:
@@ -163,8 +154,8 @@ class CompiledFunction(GraphFunction):
                         f"{format_dim(dim)}: the arrays are too small for the slices of this graph"
                     )
 
-    def _index_error(self, check: Any, arguments: Sequence[np.ndarray]) -> IndexError:
-        bounds = check.value
+    def _index_error(self, status: int, arguments: Sequence[np.ndarray]) -> IndexError:
+        bounds = self._generated.program.checks[status - FIRST_CHECK].value
         values = dict(zip(self._graph.inputs, arguments, strict=True))
         indices = evaluate(bounds.index_node, values)
         extent = concrete(bounds.extent, self.sizes(arguments))
@@ -178,6 +169,21 @@ class CompiledFunction(GraphFunction):
             self.name, str(name), wrong, indices[tuple(wrong)], extent, bounds.strict,
             bounds.used_by.origin,
         )  # fmt: skip
+
+    # as of a Python function, a copy is the function itself: what it updates is the user's
+
+    def __copy__(self) -> CompiledFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> CompiledFunction:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self.name}: a compiled function cannot be pickled; compile it again where it is needed, "
+            "which is quick since its machine code is kept on disk, and save what it updates by "
+            "state_dict()"
+        )
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -380,13 +386,11 @@ def signature(generated: Generated) -> tuple[Any, ...]:
     """The Numba types of a generated function's arguments."""
     program = generated.program
 
-    result = [array_type(buffer.dtype, len(buffer.shape), True) for buffer in program.inputs]
-    tables = bool(program.parameters) + bool(program.constants)
-    result += [array_type(np.int64, 1)] * tables
-    if program.workspace != "0":
-        result.append(array_type(np.uint8, 1))
-    result += [array_type(buffer.dtype, len(buffer.shape)) for buffer in program.outputs]
-    return tuple(result)
+    inputs = [buffer for buffer in program.inputs if buffer.shape]
+    return (
+        *(array_type(buffer.dtype, len(buffer.shape), True) for buffer in inputs),
+        array_type(np.int64, 1),
+    )
 
 
 def array_type(dtype: Any, rank: int, readonly: bool = False) -> Any:

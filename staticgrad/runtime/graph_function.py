@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from staticgrad.graph.node import Node
 from staticgrad.graph.origin import Origin
 from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph
-from staticgrad.runtime.calling import Output
+from staticgrad.runtime.addresses import Output
+from staticgrad.runtime.calling import Arguments, as_scalar
 
 
 class GraphFunction(ABC):
@@ -25,7 +27,10 @@ class GraphFunction(ABC):
 
     Attributes:
         name: of the function.
+        arguments: what a call takes, by position or by name.
     """
+
+    __call__: Callable[..., Any]
 
     def __init__(self, graph: Graph, single: bool | None, name: str) -> None:
         self._graph = graph
@@ -34,6 +39,9 @@ class GraphFunction(ABC):
         self._scalars = {k: as_scalar(n) for k, n in enumerate(graph.inputs) if not n.shape}
         self._outputs = [Output(node.dtype, tuple(node.shape)) for node in graph.outputs]
         self._sized = any(not isinstance(dim, int) for o in self._outputs for dim in o.shape)
+        self.arguments = Arguments(name, graph.inputs)
+        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+        self.__signature__ = self.arguments.signature(out)
 
     @abstractmethod
     def long_way(self, arguments: tuple[Any, ...], out: Any = None) -> Any:
@@ -54,8 +62,7 @@ class GraphFunction(ABC):
 
     def with_scalars(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Python numbers for scalar placeholders, as arrays without axes."""
-        if len(arguments) != len(self._graph.inputs):
-            self.prepare(arguments)
+        self.arguments.check(arguments)
         return tuple(
             self._scalars[position](value) if position in self._scalars else value
             for position, value in enumerate(arguments)
@@ -84,14 +91,9 @@ class GraphFunction(ABC):
     def prepare(self, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
         """Arguments that the compiled code cannot take as they are: copied where that is harmless,
         refused with what was expected where it is not."""
-        inputs = self._graph.inputs
-        if len(arguments) != len(inputs):
-            expected = ", ".join(f"{node.name}: {node.type}" for node in inputs)
-            raise TypeError(
-                f"{self.name} takes {len(inputs)} arguments ({expected}), got {len(arguments)}"
-            )
+        self.arguments.check(arguments)
         prepared = []
-        for node, value in zip(inputs, arguments, strict=True):
+        for node, value in zip(self._graph.inputs, arguments, strict=True):
             if not isinstance(value, np.ndarray):
                 raise TypeError(
                     f"{node.name} was declared as {node.type}; got {type(value).__name__}, not a "
@@ -174,24 +176,6 @@ class GraphFunction(ABC):
             yield restore
         finally:
             restore()
-
-
-def as_scalar(node: Node) -> Callable[[Any], Any]:
-    """Makes arrays of numbers for a placeholder without axes; leaves anything else as it is."""
-    dtype = node.dtype
-    double = dtype == np.float64
-
-    def convert(value: Any) -> Any:
-        if double and type(value) is float:
-            return np.array(value)
-        if not isinstance(value, (bool, int, float, np.generic)):
-            return value
-        array = np.asarray(value)
-        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
-            raise TypeError(f"{node.name} was declared as {node.type}; got {value!r}")
-        return array.astype(dtype)
-
-    return convert
 
 
 def out_of_range(

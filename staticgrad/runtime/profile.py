@@ -170,8 +170,8 @@ def profile(function: CompiledFunction, arguments: Sequence[Any], repeat: int) -
         function(*arrays)  # which makes the workspace large enough, or says what is wrong
         clocked = _load(function, source)
         results, others = function.results(arrays), function.results(arrays)
-        plain = [*arrays, *function.fixed, *results]
-        extra = [*arrays, *function.fixed, *others, laps]
+        plain = function.handed(arrays, results)
+        extra = [*function.handed(arrays, others), laps]
         restore()
         _checked(function._entry(*plain))
         after = [array.copy() for array in function._parameters]

@@ -19,7 +19,7 @@ from staticgrad.graph.dims import product
 from staticgrad.graph.node import Node
 from staticgrad.nn.utils.clip_grad import nonfinite_message
 from staticgrad.runtime import cache
-from staticgrad.runtime.calling import in_sizes, places_of
+from staticgrad.runtime.addresses import in_sizes, places_of
 from staticgrad.runtime.function import array_type
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Loop:
         """
         step = self.step
         functions = step.function, step._accumulate or step.function
-        addresses = [function.address for function in functions]
+        codes = [function.address for function in functions]
+        given = [array for array in arrays if array.ndim]
+        scalars = [array for array in arrays if not array.ndim]
         progress = np.zeros(2, np.int64)
         matrices = [array.reshape(len(array), prod(array.shape[1:])) for array in samples]
         sizes = [samples[position].shape[axis] for position, axis in self.places]
@@ -80,10 +82,12 @@ class Loop:
             batches: tuple[Any, ...] = ()
             if order is not None:
                 batches = (*matrices, order[done * size : stop * size], size, *sizes)
+            # anew each time, since the workspace may have moved
+            tables = [function.addresses(scalars, results) for function in functions]
             start = time.perf_counter()
             status = self._code(
-                *addresses, step.accumulation_steps, *arrays, *functions[0].fixed,
-                *functions[1].fixed, *results, losses[done:stop], progress, *batches,
+                *codes, step.accumulation_steps, *given, *tables, results[0], results[-1],
+                losses[done:stop], progress, *batches,
             )  # fmt: skip
             seconds = time.perf_counter() - start
             taken, step.accumulated = progress.tolist()
@@ -153,16 +157,15 @@ def inner_places(inputs: Sequence[Node]) -> list[tuple[int, int]]:
 
 def _load(step: TrainStep, gathers: bool) -> Any:
     """The compiled loop; the same for all steps with inputs of these types."""
-    functions = step.function, step._accumulate or step.function
     source = loop_source(step, gathers)
 
     integer, integers = types.int64, array_type(np.int64, 1)
     results = step.function.output_types
     signature = [
         integer, integer, integer,
-        *(array_type(n.dtype, 2 if gathers else n.ndim, not gathers) for n in step.inputs),
-        *(array_type(a.dtype, a.ndim) for function in functions for a in function.fixed),
-        *(array_type(dtype, rank) for dtype, rank in results), array_type(results[0][0], 1), integers,
+        *(array_type(n.dtype, 2 if gathers else n.ndim, not gathers) for n in step.inputs if n.shape),
+        integers, integers, array_type(*results[0]), array_type(*results[-1]),
+        array_type(results[0][0], 1), integers,
     ]  # fmt: skip
     if gathers:
         signature += [*(array_type(n.dtype, 2, True) for n in step.inputs), integers, integer]
@@ -173,15 +176,12 @@ def _load(step: TrainStep, gathers: bool) -> Any:
 
 def loop_source(step: TrainStep, gathers: bool) -> str:
     """The module of the loop."""
-    inputs, function, accumulate = step.inputs, step.function, step._accumulate or step.function
+    inputs = [node for node in step.inputs if node.shape]
     names = [str(node.name) for node in inputs]
     arrays = [f"{name}_batch" for name in names]
-    fixed = [f"step_{k}" for k in range(len(function.fixed))]
-    fixed_sum = [f"accumulate_{k}" for k in range(len(accumulate.fixed))]
-    results = [f"result_{k}" for k in range(len(function.output_types))]
     arguments = [
-        "step", "accumulate", "accumulation_steps", *arrays, *fixed, *fixed_sum, *results, "losses",
-        "progress",
+        "step", "accumulate", "accumulation_steps", *arrays, "addresses", "accumulate_addresses",
+        "loss", "last_result", "losses", "progress",
     ]  # fmt: skip
     if gathers:
         arguments += [*(f"{n}_samples" for n in names), "order", "batch_size"]
@@ -237,17 +237,17 @@ def loop_source(step: TrainStep, gathers: bool) -> str:
             ]
             given.append(f"reshaped({name}_batch, {shape})")
 
-    def call(address: str, tables: Sequence[str]) -> str:
-        return f"status = call_at({address}, ({', '.join([*given, *tables, *results])},))"
+    def call(address: str, table: str) -> str:
+        return f"status = call_at({address}, ({', '.join([*given, table])},))"
 
-    if function is accumulate:
-        lines.append(f"        {call('step', fixed)}")
+    if step._accumulate is None:
+        lines.append(f"        {call('step', 'addresses')}")
     else:
         lines += [
             "        if progress[1] + 1 == accumulation_steps:",
-            f"            {call('step', fixed)}",
+            f"            {call('step', 'addresses')}",
             "        else:",
-            f"            {call('accumulate', fixed_sum)}",
+            f"            {call('accumulate', 'accumulate_addresses')}",
         ]
     lines += [
         "        if status:",
@@ -255,12 +255,12 @@ def loop_source(step: TrainStep, gathers: bool) -> str:
     ]
     if step._checked:
         lines += [
-            f"        if not abs({results[-1]}[()]) < inf:",
+            "        if not abs(last_result[()]) < inf:",
             f"            return {NOT_FINITE}",
         ]
     lines += [
         "        progress[1] = (progress[1] + 1) % accumulation_steps",
-        f"        losses[batch] = {results[0]}[()]",
+        "        losses[batch] = loss[()]",
         "    progress[0] = losses.size",
         "    return 0",
     ]

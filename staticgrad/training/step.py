@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 class TrainStep(ReadsFunction):
-    """A compiled training step. Calling it with an array for each input trains once, and returns the
-    loss (with ``outputs``, a list of the loss and them).
+    """A compiled training step. Calling it with an array for each input, in order or by name, trains
+    once, and returns the loss (with ``outputs``, a list of the loss and them).
 
     Attributes:
         optimizer: whose learning rate is read at each call.
@@ -63,6 +63,7 @@ class TrainStep(ReadsFunction):
         self.clipping = clipping
         self.optimizer = options.optimizer
         self.function = function
+        self._call = function.__call__
         self.accumulation_steps = steps
         self.accumulated = 0
         self._options = options
@@ -73,16 +74,17 @@ class TrainStep(ReadsFunction):
         self._evaluate = evaluate
         self._debug = debug or False
         self._loops: dict[bool, Loop | SingleSteps] = {}
+        self.__signature__ = function.arguments.signature()
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, /, *arguments: Any, **named: Any) -> Any:
         self._options.refresh()
-        function: Any = self.function
+        call = self._call
         if self._accumulate is not None and self.accumulated + 1 < self.accumulation_steps:
-            function = self._accumulate
-        try:
-            results = function.short_way(arguments)
-        except (TypeError, ValueError):
-            results = function.long_way(arguments)
+            call = self._accumulate.__call__
+        if "out" in named:
+            raise TypeError(f"{self.function.arguments.described} takes no out=")
+        # an empty dictionary takes a while to hand on
+        results = call(*arguments, **named) if named else call(*arguments)
         if self._checked:
             *results, norm = results
             if not isfinite(norm):

@@ -9,15 +9,7 @@ Workspace: 67968 bytes. FLOPs: 17236. Traffic: 11380 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import (
-    array_at,
-    distinct,
-    f32,
-    reshaped,
-    reuse,
-    short,
-    view,
-)
+from staticgrad.kernels.arrays import array_at, f32, reshaped, reuse, short, view
 from staticgrad.kernels.convolution import convolve, correlate
 from staticgrad.kernels.pooling import max_pool, max_pool_spread
 from staticgrad.vectormath.combining import plus
@@ -25,20 +17,21 @@ from staticgrad.vectormath.exponential import tanh
 
 
 @njit(error_model="numpy")
-def function(images, parameters, workspace, loss, d_kernel):
+def function(images, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if images.shape != (4, 2, 6, 6) or workspace.size < 67968:
+    if images.shape != (4, 2, 6, 6):
         return 1  # the caller says what does not fit
-    d_kernel = distinct(d_kernel)
-    kernel = array_at(parameters[0], (3, 2, 3, 3), f32)
-    scratch = view(workspace, 0, (2496,), f32)
+    kernel = array_at(addresses[0], (3, 2, 3, 3), f32)
+    loss = array_at(addresses[1], (), f32)
+    d_kernel = array_at(addresses[2], (3, 2, 3, 3), f32)
+    scratch = view(addresses[3], 0, (2496,), f32)
     tanh_convolution_images_2 = reuse(scratch, (4, 3, 16), f32)
     scratch_2 = reuse(scratch, (16560,), f32)
-    convolution_images = view(workspace, 66240, (4, 3, 4, 4), f32)
+    convolution_images = view(addresses[3], 66240, (4, 3, 4, 4), f32)
     d_tanh_convolution_images_2 = reuse(convolution_images, (4, 3, 4, 4), f32)
-    pooled = view(workspace, 67008, (4, 3, 2, 2), f32)
+    pooled = view(addresses[3], 67008, (4, 3, 2, 2), f32)
     d_convolution_images = reuse(pooled, (4, 3, 16), f32)
-    d_pooled = view(workspace, 67776, (4, 3, 4), f32)
+    d_pooled = view(addresses[3], 67776, (4, 3, 4), f32)
     convolution_images_2 = reshaped(convolution_images, (4, 3, 16))
     tanh_convolution_images_2_2 = reshaped(tanh_convolution_images_2, (4, 3, 4, 4))
     pooled_2 = reshaped(pooled, (4, 3, 4))

@@ -75,19 +75,20 @@ def update(parameter, gradient, lr):
 
 
 @njit(error_model="numpy")
-def train_step(x, y, parameters, workspace, loss):
+def train_step(x, y, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if x.shape != (32, 16) or y.shape != (32, 16) or workspace.size < 47616:
+    if x.shape != (32, 16) or y.shape != (32, 16):
         return 1  # the caller says what does not fit
-    linear0_weight = layer_at(parameters[0], (16, 16), f32)
-    linear14_bias = layer_at(parameters[15], (16,), f32)
-    lr = f32(array_at(parameters[16], (), f64)[()])
-    all_weight = view(workspace, 0, (8, 32, 16), f32)
+    linear0_weight = layer_at(addresses[0], (16, 16), f32)
+    linear14_bias = layer_at(addresses[15], (16,), f32)
+    lr = f32(array_at(addresses[16], (), f64)[()])
+    loss = array_at(addresses[17], (), f32)
+    all_weight = view(addresses[18], 0, (8, 32, 16), f32)
     d_tanh13 = reuse(all_weight, (32, 16), f32)
     all_d_weight = reuse(all_weight, (8, 16, 16), f32)
-    all_tanh1 = view(workspace, 16384, (7, 32, 16), f32)
-    all_d_bias = view(workspace, 30720, (8, 16), f32)
-    all_gradient = view(workspace, 31232, (8, 32, 16), f32)
+    all_tanh1 = view(addresses[18], 16384, (7, 32, 16), f32)
+    all_d_bias = view(addresses[18], 30720, (8, 16), f32)
+    all_gradient = view(addresses[18], 31232, (8, 32, 16), f32)
     x_linear0_weight = part(all_weight, 0)
     tanh13_linear14_weight = part(all_weight, 7)
     d_linear14 = part(all_gradient, 0)
@@ -100,9 +101,9 @@ def train_step(x, y, parameters, workspace, loss):
 
     for layer in range(7):
         weight = part(all_weight, layer)
-        bias = layer_at(parameters[layer + 8], (16,), f32)
+        bias = layer_at(addresses[layer + 8], (16,), f32)
         tanh1_2 = part(all_tanh1, layer)
-        weight_2 = layer_at(parameters[layer + 1], (16, 16), f32)
+        weight_2 = layer_at(addresses[layer + 1], (16, 16), f32)
         weight_3 = part(all_weight, layer + 1)
 
         # linear0 = weight + bias  [golden_models.py:35]
@@ -137,7 +138,7 @@ def train_step(x, y, parameters, workspace, loss):
     # ---- backward ----------------------------------------------------------------------------
     for layer in range(7):
         gradient = part(all_gradient, layer)
-        weight = layer_at(parameters[7 - layer], (16, 16), f32)
+        weight = layer_at(addresses[7 - layer], (16, 16), f32)
         d_bias = part(all_d_bias, layer + 1)
         tanh1_2 = part(all_tanh1, 6 - layer)
         gradient_2 = part(all_gradient, layer + 1)
@@ -162,9 +163,9 @@ def train_step(x, y, parameters, workspace, loss):
 
     # ---- update ------------------------------------------------------------------------------
     for layer in range(8):
-        weight = layer_at(parameters[layer], (16, 16), f32)
+        weight = layer_at(addresses[layer], (16, 16), f32)
         d_weight = part(all_d_weight, layer)
-        bias = layer_at(parameters[layer + 8], (16,), f32)
+        bias = layer_at(addresses[layer + 8], (16,), f32)
         d_bias = part(all_d_bias, 7 - layer)
         update(flat(weight), flat(d_weight), lr)
         update(bias, d_bias, lr)

@@ -13,6 +13,7 @@ from numba import njit
 
 from staticgrad.kernels.arrays import (
     add_up,
+    array_at,
     distinct,
     f64,
     part,
@@ -73,21 +74,17 @@ def part_of_d_w(number, place, x, w, partial_sum_tanh_x_w, partial_d_w, memory_o
 
 
 @njit(error_model="numpy")
-def function(x, w, s, workspace, value, d_w, d_s):
+def function(x, w, s, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if (
-        x.shape != (20000, 16)
-        or w.shape != (16, 32)
-        or s.shape != (1000000,)
-        or workspace.size < 852032
-    ):
+    if x.shape != (20000, 16) or w.shape != (16, 32) or s.shape != (1000000,):
         return 1  # the caller says what does not fit
-    d_w = distinct(d_w)
-    d_s = distinct(d_s)
-    partial_sum_exp_negative_square_s = view(workspace, 0, (27,), f64)
+    value = array_at(addresses[0], (), f64)
+    d_w = array_at(addresses[1], (16, 32), f64)
+    d_s = array_at(addresses[2], (1000000,), f64)
+    partial_sum_exp_negative_square_s = view(addresses[3], 0, (27,), f64)
     partial_d_w = reuse(partial_sum_exp_negative_square_s, (8, 16, 32), f64)
-    memory_of_threads = view(workspace, 32768, (8, 102400), u8)
-    partial_sum_tanh_x_w = view(workspace, 851968, (8,), f64)
+    memory_of_threads = view(addresses[3], 32768, (8, 102400), u8)
+    partial_sum_tanh_x_w = view(addresses[3], 851968, (8,), f64)
 
     # ---- forward and backward ----------------------------------------------------------------
     # exp_negative_square_s = exp(-s**2)  [golden_models.py:53]

@@ -9,18 +9,19 @@ Workspace: 0 bytes. FLOPs: 47 * n. Traffic: 24 * n + 8 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import distinct
+from staticgrad.kernels.arrays import array_at, f64
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.exponential import exp
 from staticgrad.vectormath.trigonometric import cos, sin
 
 
 @njit(error_model="numpy")
-def function(x, f, d_x, d_direction_d_x):
+def function(x, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
     n = x.shape[0]
-    d_x = distinct(d_x)
-    d_direction_d_x = distinct(d_direction_d_x)
+    f = array_at(addresses[0], (), f64)
+    d_x = array_at(addresses[1], (n,), f64)
+    d_direction_d_x = array_at(addresses[2], (n,), f64)
 
     # ---- forward and backward ----------------------------------------------------------------
     # cos_x = cos(x)  [for the adjoint of sin_x, golden_models.py:60]

@@ -28,25 +28,27 @@ def update(parameter, gradient):
 
 
 @njit(error_model="numpy")
-def step(x, y, parameters, workspace, loss):
+def step(x, y, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
     batch = x.shape[0]
+    workspace_size = addresses[4]
     if (
         x.shape != (batch, 64)
         or y.shape != (batch,)
-        or workspace.size < 2688 + (40 * batch + 63) // 64 * 64 + (40 * batch + 63) // 64 * 64
+        or workspace_size < 2688 + (40 * batch + 63) // 64 * 64 + (40 * batch + 63) // 64 * 64
     ):
         return 1  # the caller says what does not fit
-    W = array_at(parameters[0], (64, 10), f32)
-    b = array_at(parameters[1], (10,), f32)
-    d_b = view(workspace, 0, (10,), f32)
-    x_W_plus_b = view(workspace, 64, (10,), f32)
+    W = array_at(addresses[0], (64, 10), f32)
+    b = array_at(addresses[1], (10,), f32)
+    loss = array_at(addresses[2], (), f32)
+    d_b = view(addresses[3], 0, (10,), f32)
+    x_W_plus_b = view(addresses[3], 64, (10,), f32)
     d_W = reuse(x_W_plus_b, (64, 10), f32)
-    exponential = view(workspace, 2624, (10,), f32)
+    exponential = view(addresses[3], 2624, (10,), f32)
     end = 2688
-    x_W = view(workspace, end, (batch, 10), f32)
+    x_W = view(addresses[3], end, (batch, 10), f32)
     end += (40 * batch + 63) // 64 * 64
-    d_x_W_plus_b = view(workspace, end, (batch, 10), f32)
+    d_x_W_plus_b = view(addresses[3], end, (batch, 10), f32)
 
     # ---- indices in range --------------------------------------------------------------------
     for i in range(batch):

@@ -57,32 +57,33 @@ def update(
 
 
 @njit(error_model="numpy")
-def train_step(x, y, parameters, workspace, loss):
+def train_step(x, y, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if x.shape != (10, 20) or y.shape != (10, 1) or workspace.size < 1472:
+    if x.shape != (10, 20) or y.shape != (10, 1):
         return 1  # the caller says what does not fit
-    linear0_weight = array_at(parameters[0], (10, 20), f32)
-    linear0_bias = array_at(parameters[1], (10,), f32)
-    linear2_weight = array_at(parameters[2], (1, 10), f32)
-    linear2_bias = array_at(parameters[3], (1,), f32)
-    lr = array_at(parameters[4], (), f64)[()]
-    beta1 = array_at(parameters[5], (), f64)[()]
-    steps = array_at(parameters[6], (), f32)
-    linear0_weight_exp_avg = array_at(parameters[7], (10, 20), f32)
-    beta2 = array_at(parameters[8], (), f64)[()]
-    linear0_weight_exp_avg_sq = array_at(parameters[9], (10, 20), f32)
-    linear0_bias_exp_avg = array_at(parameters[10], (10,), f32)
-    linear0_bias_exp_avg_sq = array_at(parameters[11], (10,), f32)
-    linear2_weight_exp_avg = array_at(parameters[12], (1, 10), f32)
-    linear2_weight_exp_avg_sq = array_at(parameters[13], (1, 10), f32)
-    linear2_bias_exp_avg = array_at(parameters[14], (1,), f32)
-    linear2_bias_exp_avg_sq = array_at(parameters[15], (1,), f32)
-    x_linear0_weight = view(workspace, 0, (10, 10), f32)
+    linear0_weight = array_at(addresses[0], (10, 20), f32)
+    linear0_bias = array_at(addresses[1], (10,), f32)
+    linear2_weight = array_at(addresses[2], (1, 10), f32)
+    linear2_bias = array_at(addresses[3], (1,), f32)
+    lr = array_at(addresses[4], (), f64)[()]
+    beta1 = array_at(addresses[5], (), f64)[()]
+    steps = array_at(addresses[6], (), f32)
+    linear0_weight_exp_avg = array_at(addresses[7], (10, 20), f32)
+    beta2 = array_at(addresses[8], (), f64)[()]
+    linear0_weight_exp_avg_sq = array_at(addresses[9], (10, 20), f32)
+    linear0_bias_exp_avg = array_at(addresses[10], (10,), f32)
+    linear0_bias_exp_avg_sq = array_at(addresses[11], (10,), f32)
+    linear2_weight_exp_avg = array_at(addresses[12], (1, 10), f32)
+    linear2_weight_exp_avg_sq = array_at(addresses[13], (1, 10), f32)
+    linear2_bias_exp_avg = array_at(addresses[14], (1,), f32)
+    linear2_bias_exp_avg_sq = array_at(addresses[15], (1,), f32)
+    loss = array_at(addresses[16], (), f32)
+    x_linear0_weight = view(addresses[17], 0, (10, 10), f32)
     d_linear0_weight = reuse(x_linear0_weight, (10, 20), f32)
-    d_linear0_bias = view(workspace, 832, (10,), f32)
-    d_linear2_weight = view(workspace, 896, (10,), f32)
-    relu1 = view(workspace, 960, (10,), f32)
-    d_linear0 = view(workspace, 1024, (10, 10), f32)
+    d_linear0_bias = view(addresses[17], 832, (10,), f32)
+    d_linear2_weight = view(addresses[17], 896, (10,), f32)
+    relu1 = view(addresses[17], 960, (10,), f32)
+    d_linear0 = view(addresses[17], 1024, (10, 10), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     matmul_nt(x, linear0_weight, x_linear0_weight)  # x @ linear0_weight.T  [golden_models.py:27]
@@ -102,8 +103,7 @@ def train_step(x, y, parameters, workspace, loss):
     # d_linear0_bias = sum(d_linear0, axis=0)  [adjoint of linear0_bias, golden_models.py:27]
     sum_square_linear2_minus_y = d_linear2_bias = f32(0.0)
     for i in range(short(10)):
-        d_linear0_bias[i] = f32(0.0)
-        d_linear2_weight[i] = f32(0.0)
+        d_linear0_bias[i] = d_linear2_weight[i] = f32(0.0)
     for i in range(10):
         total = f32(0.0)
         for j in range(short(10)):

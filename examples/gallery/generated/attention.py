@@ -14,26 +14,27 @@ from math import inf
 
 from numba import njit
 
-from staticgrad.kernels.arrays import distinct, f32, reuse, short, view
+from staticgrad.kernels.arrays import array_at, f32, reuse, short, view
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.vectormath.combining import maximum, plus
 from staticgrad.vectormath.exponential import exp
 
 
 @njit(error_model="numpy")
-def attention(q, k, v, workspace, loss, d_q, d_k, d_v):
+def attention(q, k, v, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if q.shape != (16, 8) or k.shape != (16, 8) or v.shape != (16, 8) or workspace.size < 3584:
+    if q.shape != (16, 8) or k.shape != (16, 8) or v.shape != (16, 8):
         return 1  # the caller says what does not fit
-    d_q = distinct(d_q)
-    d_k = distinct(d_k)
-    d_v = distinct(d_v)
-    q_k = view(workspace, 0, (16, 16), f32)
+    loss = array_at(addresses[0], (), f32)
+    d_q = array_at(addresses[1], (16, 8), f32)
+    d_k = array_at(addresses[2], (16, 8), f32)
+    d_v = array_at(addresses[3], (16, 8), f32)
+    q_k = view(addresses[4], 0, (16, 16), f32)
     d_weights = reuse(q_k, (16, 16), f32)
-    exponential = view(workspace, 1024, (16,), f32)
+    exponential = view(addresses[4], 1024, (16,), f32)
     d_attended = reuse(exponential, (16, 8), f32)
-    weights = view(workspace, 1536, (16, 16), f32)
-    attended = view(workspace, 2560, (16, 8), f32)
+    weights = view(addresses[4], 1536, (16, 16), f32)
+    attended = view(addresses[4], 2560, (16, 8), f32)
     d_q_k = reuse(attended, (16, 16), f32)
 
     # ---- forward -----------------------------------------------------------------------------

@@ -62,47 +62,49 @@ def update(
 
 
 @njit(error_model="numpy")
-def digits_classifier(images, labels, parameters, workspace, loss):
+def digits_classifier(images, labels, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
     batch = images.shape[0]
+    workspace_size = addresses[18]
     if (
         images.shape != (batch, 64)
         or labels.shape != (batch,)
-        or workspace.size < 384 * batch + 9664 + (40 * batch + 63) // 64 * 64
+        or workspace_size < 384 * batch + 9664 + (40 * batch + 63) // 64 * 64
     ):
         return 1  # the caller says what does not fit
-    linear0_weight = array_at(parameters[0], (32, 64), f32)
-    linear0_bias = array_at(parameters[1], (32,), f32)
-    linear2_weight = array_at(parameters[2], (10, 32), f32)
-    linear2_bias = array_at(parameters[3], (10,), f32)
-    lr = array_at(parameters[4], (), f64)[()]
-    beta1 = array_at(parameters[5], (), f64)[()]
-    steps = array_at(parameters[6], (), f32)
-    linear0_weight_exp_avg = array_at(parameters[7], (32, 64), f32)
-    beta2 = array_at(parameters[8], (), f64)[()]
-    linear0_weight_exp_avg_sq = array_at(parameters[9], (32, 64), f32)
-    linear0_bias_exp_avg = array_at(parameters[10], (32,), f32)
-    linear0_bias_exp_avg_sq = array_at(parameters[11], (32,), f32)
-    linear2_weight_exp_avg = array_at(parameters[12], (10, 32), f32)
-    linear2_weight_exp_avg_sq = array_at(parameters[13], (10, 32), f32)
-    linear2_bias_exp_avg = array_at(parameters[14], (10,), f32)
-    linear2_bias_exp_avg_sq = array_at(parameters[15], (10,), f32)
-    d_linear2_bias = view(workspace, 0, (10,), f32)
-    exponential = view(workspace, 64, (10,), f32)
+    linear0_weight = array_at(addresses[0], (32, 64), f32)
+    linear0_bias = array_at(addresses[1], (32,), f32)
+    linear2_weight = array_at(addresses[2], (10, 32), f32)
+    linear2_bias = array_at(addresses[3], (10,), f32)
+    lr = array_at(addresses[4], (), f64)[()]
+    beta1 = array_at(addresses[5], (), f64)[()]
+    steps = array_at(addresses[6], (), f32)
+    linear0_weight_exp_avg = array_at(addresses[7], (32, 64), f32)
+    beta2 = array_at(addresses[8], (), f64)[()]
+    linear0_weight_exp_avg_sq = array_at(addresses[9], (32, 64), f32)
+    linear0_bias_exp_avg = array_at(addresses[10], (32,), f32)
+    linear0_bias_exp_avg_sq = array_at(addresses[11], (32,), f32)
+    linear2_weight_exp_avg = array_at(addresses[12], (10, 32), f32)
+    linear2_weight_exp_avg_sq = array_at(addresses[13], (10, 32), f32)
+    linear2_bias_exp_avg = array_at(addresses[14], (10,), f32)
+    linear2_bias_exp_avg_sq = array_at(addresses[15], (10,), f32)
+    loss = array_at(addresses[16], (), f32)
+    d_linear2_bias = view(addresses[17], 0, (10,), f32)
+    exponential = view(addresses[17], 64, (10,), f32)
     d_linear2_weight = reuse(exponential, (10, 32), f32)
-    logits = view(workspace, 1344, (10,), f32)
+    logits = view(addresses[17], 1344, (10,), f32)
     d_linear0_bias = reuse(logits, (32,), f32)
-    d_linear0_weight = view(workspace, 1472, (32, 64), f32)
+    d_linear0_weight = view(addresses[17], 1472, (32, 64), f32)
     end = 9664
-    images_linear0_weight = view(workspace, end, (batch, 32), f32)
+    images_linear0_weight = view(addresses[17], end, (batch, 32), f32)
     d_relu1 = reuse(images_linear0_weight, (batch, 32), f32)
     end += 128 * batch
-    relu1 = view(workspace, end, (batch, 32), f32)
+    relu1 = view(addresses[17], end, (batch, 32), f32)
     end += 128 * batch
-    relu1_linear2_weight = view(workspace, end, (batch, 10), f32)
+    relu1_linear2_weight = view(addresses[17], end, (batch, 10), f32)
     d_linear0 = reuse(relu1_linear2_weight, (batch, 32), f32)
     end += 128 * batch
-    d_logits = view(workspace, end, (batch, 10), f32)
+    d_logits = view(addresses[17], end, (batch, 10), f32)
 
     # ---- indices in range --------------------------------------------------------------------
     for i in range(batch):

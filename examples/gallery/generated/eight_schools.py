@@ -10,21 +10,22 @@ Workspace: 64 bytes. FLOPs: 292. Traffic: 504 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import array_at, distinct, f64, short, view
+from staticgrad.kernels.arrays import array_at, f64, short, view
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.exponential import exp
 from staticgrad.vectormath.logarithm import log1p
 
 
 @njit(error_model="numpy")
-def eight_schools(theta, constants, workspace, log_density, d_theta):
+def eight_schools(theta, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if theta.shape != (10,) or workspace.size < 64:
+    if theta.shape != (10,):
         return 1  # the caller says what does not fit
-    d_theta = distinct(d_theta)
-    effect = array_at(constants[0], (8,), f64)
-    error = array_at(constants[1], (8,), f64)
-    d_effect_minus_addition = view(workspace, 0, (8,), f64)
+    effect = array_at(addresses[0], (8,), f64)
+    error = array_at(addresses[1], (8,), f64)
+    log_density = array_at(addresses[2], (), f64)
+    d_theta = array_at(addresses[3], (10,), f64)
+    d_effect_minus_addition = view(addresses[4], 0, (8,), f64)
 
     # ---- forward and backward ----------------------------------------------------------------
     tau = exp(theta[1])  # [models.py:134]

@@ -27,38 +27,39 @@ def update(parameter, gradient, lr):
 
 
 @njit(error_model="numpy")
-def heat_equation(x, t, parameters, constants, workspace, loss):
+def heat_equation(x, t, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if x.shape != (64, 1) or t.shape != (64, 1) or workspace.size < 20160:
+    if x.shape != (64, 1) or t.shape != (64, 1):
         return 1  # the caller says what does not fit
-    linear2_weight = array_at(parameters[0], (1, 8), f32)
-    linear0_weight = array_at(parameters[1], (8, 2), f32)
-    linear0_bias = array_at(parameters[2], (8,), f32)
-    lr = f32(array_at(parameters[3], (), f64)[()])
-    constant = array_at(constants[0], (64, 2), f32)
-    concat_x = view(workspace, 0, (64, 2), f32)
-    concat_x_linear0_weight = view(workspace, 512, (64, 8), f32)
+    linear2_weight = array_at(addresses[0], (1, 8), f32)
+    linear0_weight = array_at(addresses[1], (8, 2), f32)
+    linear0_bias = array_at(addresses[2], (8,), f32)
+    lr = f32(array_at(addresses[3], (), f64)[()])
+    constant = array_at(addresses[4], (64, 2), f32)
+    loss = array_at(addresses[5], (), f32)
+    concat_x = view(addresses[6], 0, (64, 2), f32)
+    concat_x_linear0_weight = view(addresses[6], 512, (64, 8), f32)
     d_sum_u_x_d_concat_x = reuse(concat_x_linear0_weight, (64, 2), f32)
     d_d_d_linear0 = reuse(concat_x_linear0_weight, (64, 8), f32)
-    d_d_linear0 = view(workspace, 2560, (64, 8), f32)
-    d_sum_u_x_d_linear0 = view(workspace, 4608, (64, 8), f32)
+    d_d_linear0 = view(addresses[6], 2560, (64, 8), f32)
+    d_sum_u_x_d_linear0 = view(addresses[6], 4608, (64, 8), f32)
     d_d_linear0_2 = reuse(d_sum_u_x_d_linear0, (64, 8), f32)
-    d_sum_u_d_linear0 = view(workspace, 6656, (64, 8), f32)
+    d_sum_u_d_linear0 = view(addresses[6], 6656, (64, 8), f32)
     d_d_linear0_3 = reuse(d_sum_u_d_linear0, (64, 8), f32)
-    twice_tanh1 = view(workspace, 8704, (64, 8), f32)
-    one_minus_square_tanh1 = view(workspace, 10752, (64, 8), f32)
-    d_sum_u_x_d_one_minus_square_tanh1 = view(workspace, 12800, (64, 8), f32)
-    product = view(workspace, 14848, (64, 8), f32)
+    twice_tanh1 = view(addresses[6], 8704, (64, 8), f32)
+    one_minus_square_tanh1 = view(addresses[6], 10752, (64, 8), f32)
+    d_sum_u_x_d_one_minus_square_tanh1 = view(addresses[6], 12800, (64, 8), f32)
+    product = view(addresses[6], 14848, (64, 8), f32)
     concat_x_d_loss_d_linear0 = reuse(product, (2, 8), f32)
-    d_sum_u_d_concat_x = view(workspace, 16896, (64, 2), f32)
+    d_sum_u_d_concat_x = view(addresses[6], 16896, (64, 2), f32)
     d_loss_d_linear0 = reuse(d_sum_u_d_concat_x, (64, 8), f32)
-    d_d_concat_x = view(workspace, 18944, (64, 2), f32)
+    d_d_concat_x = view(addresses[6], 18944, (64, 2), f32)
     product_3 = reuse(d_d_concat_x, (2, 8), f32)
-    d_d_concat_x_2 = view(workspace, 19456, (64, 2), f32)
+    d_d_concat_x_2 = view(addresses[6], 19456, (64, 2), f32)
     product_d_d_d_linear0 = reuse(d_d_concat_x_2, (2, 8), f32)
-    product_2 = view(workspace, 19968, (2, 8), f32)
-    d_linear0_bias = view(workspace, 20032, (8,), f32)
-    d_linear2_weight = view(workspace, 20096, (8,), f32)
+    product_2 = view(addresses[6], 19968, (2, 8), f32)
+    d_linear0_bias = view(addresses[6], 20032, (8,), f32)
+    d_linear2_weight = view(addresses[6], 20096, (8,), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     # concat_x = concat([x, t], axis=1)  [models.py:154]
@@ -157,8 +158,7 @@ def heat_equation(x, t, parameters, constants, workspace, loss):
     #     [adjoint of linear0, models.py:154]
     # d_linear0_bias = sum(d_loss_d_linear0, axis=0)  [adjoint of linear0_bias, models.py:154]
     for i in range(short(8)):
-        d_linear0_bias[i] = f32(0.0)
-        d_linear2_weight[i] = f32(0.0)
+        d_linear0_bias[i] = d_linear2_weight[i] = f32(0.0)
     for i in range(64):
         for j in range(short(8)):
             d_d_tanh1 = d_d_linear0_2[i, j] * one_minus_square_tanh1[i, j]

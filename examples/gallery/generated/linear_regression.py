@@ -16,15 +16,16 @@ from staticgrad.vectormath.combining import plus
 
 
 @njit(error_model="numpy")
-def linear_regression(x, y, parameters, workspace, loss):
+def linear_regression(x, y, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
     batch = x.shape[0]
-    if x.shape != (batch, 3) or y.shape != (batch,) or workspace.size < 64:
+    if x.shape != (batch, 3) or y.shape != (batch,):
         return 1  # the caller says what does not fit
-    w = array_at(parameters[0], (3,), f32)
-    b = array_at(parameters[1], (), f32)
-    lr = f32(array_at(parameters[2], (), f64)[()])
-    d_w = view(workspace, 0, (3,), f32)
+    w = array_at(addresses[0], (3,), f32)
+    b = array_at(addresses[1], (), f32)
+    lr = f32(array_at(addresses[2], (), f64)[()])
+    loss = array_at(addresses[3], (), f32)
+    d_w = view(addresses[4], 0, (3,), f32)
 
     # ---- forward and backward ----------------------------------------------------------------
     one_over_batch = f32(1.0) / f32(batch)  # [for the adjoint of loss, models.py:20]

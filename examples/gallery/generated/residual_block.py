@@ -69,50 +69,51 @@ def update(
 
 
 @njit(error_model="numpy")
-def residual_block(x, y, parameters, workspace, loss):
+def residual_block(x, y, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if x.shape != (32, 16) or y.shape != (32, 16) or workspace.size < 16512:
+    if x.shape != (32, 16) or y.shape != (32, 16):
         return 1  # the caller says what does not fit
-    norm_weight = array_at(parameters[0], (16,), f32)
-    norm_bias = array_at(parameters[1], (16,), f32)
-    fc1_weight = array_at(parameters[2], (16, 16), f32)
-    fc1_bias = array_at(parameters[3], (16,), f32)
-    fc2_weight = array_at(parameters[4], (16, 16), f32)
-    fc2_bias = array_at(parameters[5], (16,), f32)
-    lr = array_at(parameters[6], (), f64)[()]
-    beta1 = array_at(parameters[7], (), f64)[()]
-    steps = array_at(parameters[8], (), f32)
-    norm_weight_exp_avg = array_at(parameters[9], (16,), f32)
-    beta2 = array_at(parameters[10], (), f64)[()]
-    norm_weight_exp_avg_sq = array_at(parameters[11], (16,), f32)
-    norm_bias_exp_avg = array_at(parameters[12], (16,), f32)
-    norm_bias_exp_avg_sq = array_at(parameters[13], (16,), f32)
-    fc1_weight_exp_avg = array_at(parameters[14], (16, 16), f32)
-    fc1_weight_exp_avg_sq = array_at(parameters[15], (16, 16), f32)
-    fc1_bias_exp_avg = array_at(parameters[16], (16,), f32)
-    fc1_bias_exp_avg_sq = array_at(parameters[17], (16,), f32)
-    fc2_weight_exp_avg = array_at(parameters[18], (16, 16), f32)
-    fc2_weight_exp_avg_sq = array_at(parameters[19], (16, 16), f32)
-    fc2_bias_exp_avg = array_at(parameters[20], (16,), f32)
-    fc2_bias_exp_avg_sq = array_at(parameters[21], (16,), f32)
-    x_minus_scaled_sum_x = view(workspace, 0, (16,), f32)
+    norm_weight = array_at(addresses[0], (16,), f32)
+    norm_bias = array_at(addresses[1], (16,), f32)
+    fc1_weight = array_at(addresses[2], (16, 16), f32)
+    fc1_bias = array_at(addresses[3], (16,), f32)
+    fc2_weight = array_at(addresses[4], (16, 16), f32)
+    fc2_bias = array_at(addresses[5], (16,), f32)
+    lr = array_at(addresses[6], (), f64)[()]
+    beta1 = array_at(addresses[7], (), f64)[()]
+    steps = array_at(addresses[8], (), f32)
+    norm_weight_exp_avg = array_at(addresses[9], (16,), f32)
+    beta2 = array_at(addresses[10], (), f64)[()]
+    norm_weight_exp_avg_sq = array_at(addresses[11], (16,), f32)
+    norm_bias_exp_avg = array_at(addresses[12], (16,), f32)
+    norm_bias_exp_avg_sq = array_at(addresses[13], (16,), f32)
+    fc1_weight_exp_avg = array_at(addresses[14], (16, 16), f32)
+    fc1_weight_exp_avg_sq = array_at(addresses[15], (16, 16), f32)
+    fc1_bias_exp_avg = array_at(addresses[16], (16,), f32)
+    fc1_bias_exp_avg_sq = array_at(addresses[17], (16,), f32)
+    fc2_weight_exp_avg = array_at(addresses[18], (16, 16), f32)
+    fc2_weight_exp_avg_sq = array_at(addresses[19], (16, 16), f32)
+    fc2_bias_exp_avg = array_at(addresses[20], (16,), f32)
+    fc2_bias_exp_avg_sq = array_at(addresses[21], (16,), f32)
+    loss = array_at(addresses[22], (), f32)
+    x_minus_scaled_sum_x = view(addresses[23], 0, (16,), f32)
     d_fc1 = reuse(x_minus_scaled_sum_x, (32, 16), f32)
     d_fc2_weight = reuse(x_minus_scaled_sum_x, (16, 16), f32)
-    product = view(workspace, 2048, (32, 16), f32)
-    norm = view(workspace, 4096, (32, 16), f32)
-    norm_fc1_weight = view(workspace, 6144, (32, 16), f32)
+    product = view(addresses[23], 2048, (32, 16), f32)
+    norm = view(addresses[23], 4096, (32, 16), f32)
+    norm_fc1_weight = view(addresses[23], 6144, (32, 16), f32)
     hidden_fc2_weight = reuse(norm_fc1_weight, (32, 16), f32)
     d_hidden = reuse(norm_fc1_weight, (32, 16), f32)
     d_norm_bias = reuse(norm_fc1_weight, (16,), f32)
-    fc1 = view(workspace, 8192, (32, 16), f32)
+    fc1 = view(addresses[23], 8192, (32, 16), f32)
     d_norm_weight = reuse(fc1, (16,), f32)
-    half_erfc_product = view(workspace, 10240, (32, 16), f32)
+    half_erfc_product = view(addresses[23], 10240, (32, 16), f32)
     d_norm = reuse(half_erfc_product, (32, 16), f32)
     d_fc1_weight = reuse(half_erfc_product, (16, 16), f32)
-    hidden = view(workspace, 12288, (32, 16), f32)
-    d_fc2_bias = view(workspace, 14336, (16,), f32)
-    d_fc2 = view(workspace, 14400, (32, 16), f32)
-    d_fc1_bias = view(workspace, 16448, (16,), f32)
+    hidden = view(addresses[23], 12288, (32, 16), f32)
+    d_fc2_bias = view(addresses[23], 14336, (16,), f32)
+    d_fc2 = view(addresses[23], 14400, (32, 16), f32)
+    d_fc1_bias = view(addresses[23], 16448, (16,), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     # x_minus_scaled_sum_x = x - sum(x, axis=1) / 16  [models.py:88]
@@ -184,8 +185,7 @@ def residual_block(x, y, parameters, workspace, loss):
     # d_norm_bias = sum(d_norm, axis=0)  [adjoint of norm_bias, models.py:88]
     # d_norm_weight = sum(d_norm * product, axis=0)  [adjoint of norm_weight, models.py:88]
     for i in range(short(16)):
-        d_norm_weight[i] = f32(0.0)
-        d_norm_bias[i] = f32(0.0)
+        d_norm_weight[i] = d_norm_bias[i] = f32(0.0)
     for i in range(32):
         for j in range(short(16)):
             d_norm_bias[j] += d_norm[i, j]

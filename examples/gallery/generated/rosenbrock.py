@@ -8,17 +8,18 @@ Workspace: 0 bytes. FLOPs: 19 * n - 14. Traffic: 16 * n + 8 bytes.
 
 from numba import njit
 
-from staticgrad.kernels.arrays import distinct
+from staticgrad.kernels.arrays import array_at, f64
 from staticgrad.vectormath.combining import plus
 
 
 @njit(error_model="numpy")
-def rosenbrock(x, value, d_x):
+def rosenbrock(x, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
     n = x.shape[0]
     if n - 1 < 0:
         return 1  # the caller says what does not fit
-    d_x = distinct(d_x)
+    value = array_at(addresses[0], (), f64)
+    d_x = array_at(addresses[1], (n,), f64)
 
     # ---- forward and backward ----------------------------------------------------------------
     # distance = 1 - x[:n - 1]  [models.py:144]

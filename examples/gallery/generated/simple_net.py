@@ -26,21 +26,22 @@ def update(parameter, gradient, lr):
 
 
 @njit(error_model="numpy")
-def simple_net(x, y, parameters, workspace, loss):
+def simple_net(x, y, addresses):
     # ---- inputs, parameters, intermediates ---------------------------------------------------
-    if x.shape != (10, 20) or y.shape != (10, 1) or workspace.size < 1472:
+    if x.shape != (10, 20) or y.shape != (10, 1):
         return 1  # the caller says what does not fit
-    fc1_weight = array_at(parameters[0], (10, 20), f32)
-    fc1_bias = array_at(parameters[1], (10,), f32)
-    fc2_weight = array_at(parameters[2], (1, 10), f32)
-    fc2_bias = array_at(parameters[3], (1,), f32)
-    lr = f32(array_at(parameters[4], (), f64)[()])
-    x_fc1_weight = view(workspace, 0, (10, 10), f32)
+    fc1_weight = array_at(addresses[0], (10, 20), f32)
+    fc1_bias = array_at(addresses[1], (10,), f32)
+    fc2_weight = array_at(addresses[2], (1, 10), f32)
+    fc2_bias = array_at(addresses[3], (1,), f32)
+    lr = f32(array_at(addresses[4], (), f64)[()])
+    loss = array_at(addresses[5], (), f32)
+    x_fc1_weight = view(addresses[6], 0, (10, 10), f32)
     d_fc1_weight = reuse(x_fc1_weight, (10, 20), f32)
-    d_fc1_bias = view(workspace, 832, (10,), f32)
-    d_fc2_weight = view(workspace, 896, (10,), f32)
-    hidden = view(workspace, 960, (10,), f32)
-    d_fc1 = view(workspace, 1024, (10, 10), f32)
+    d_fc1_bias = view(addresses[6], 832, (10,), f32)
+    d_fc2_weight = view(addresses[6], 896, (10,), f32)
+    hidden = view(addresses[6], 960, (10,), f32)
+    d_fc1 = view(addresses[6], 1024, (10, 10), f32)
 
     # ---- forward -----------------------------------------------------------------------------
     matmul_nt(x, fc1_weight, x_fc1_weight)  # x @ fc1_weight.T  [models.py:33]
@@ -58,8 +59,7 @@ def simple_net(x, y, parameters, workspace, loss):
     # d_fc1_bias = sum(d_fc1, axis=0)  [adjoint of fc1_bias, models.py:33]
     sum_square_fc2_minus_y = d_fc2_bias = f32(0.0)
     for i in range(short(10)):
-        d_fc1_bias[i] = f32(0.0)
-        d_fc2_weight[i] = f32(0.0)
+        d_fc1_bias[i] = d_fc2_weight[i] = f32(0.0)
     for i in range(10):
         total = f32(0.0)
         for j in range(short(10)):
