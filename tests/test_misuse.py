@@ -132,9 +132,8 @@ ATTRIBUTES: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "other name": (lambda: x.unsqueeze(0), ["use sg.expand_dims"]),
     "detach": (lambda: x.detach(), ["use sg.stop_gradient"]),
     "device": (lambda: x.cuda(), ["CPU"]),
-    "misspelt": (lambda: x.transposed(), ["did you mean transpose?"]),
-    "tensor": (lambda: tensor.requires_gard, ["did you mean requires_grad?"]),
-    "nothing like it": (lambda: x.qwertz, ["<x: float32(batch, 4)> has no attribute 'qwertz'"]),
+    "nothing like it": (lambda: x.qwertz, ["'Node' object has no attribute 'qwertz'"]),
+    "of a tensor": (lambda: tensor.cuda(), ["CPU"]),
     "sg": (lambda: sg.sigmiod, ["'staticgrad' has no attribute 'sigmiod'", "mean sigmoid?"]),
     "sg, of numpy": (lambda: sg.concatenate, ["it is called concat"]),
     "sg, of nn": (lambda: sg.Linear, ["it is nn.Linear"]),
@@ -164,9 +163,9 @@ def test_names_that_there_are_not(name: str) -> None:
 
 def test_what_is_asked_for_by_machines_gets_a_plain_answer() -> None:
     assert not hasattr(x, "__array_interface__") and not hasattr(sg, "__path_of_nothing__")
-    assert not hasattr(x, "_ipython_display_")
-    with pytest.raises(AttributeError, match="'Node' object has no attribute '_private'"):
-        x._private  # noqa: B018
+    assert not hasattr(x, "_ipython_display_") and not hasattr(x, "exp") and not hasattr(x, "value")
+    assert "exp" not in dir(x) and "exp" in dir(tensor) and "value" in dir(W)
+    assert "sum" in dir(x) and not hasattr(sg.Node, "backward")
 
 
 net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1))

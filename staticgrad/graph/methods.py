@@ -37,10 +37,9 @@ class ArrayMethods:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         raise TypeError(f"{self!r} is a node of a graph, not an array: {NO_VALUE_YET}")
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raise AttributeError(FUNCTIONS["missing_attribute"](self, name))
+    def __dir__(self) -> list[str]:
+        # without the attributes that only say what to use instead
+        return [name for name in object.__dir__(self) if hasattr(type(self), name)]
 
     def __add__(self, other: Any) -> Node:
         return FUNCTIONS["add"](self, other)

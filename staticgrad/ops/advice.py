@@ -42,6 +42,7 @@ OTHER_NAMES = {
 }  # fmt: skip
 #: attributes of arrays and tensors that a node, which has no value, cannot have
 WITHOUT_VALUE = frozenset({"item", "numpy", "tolist", "value", "eval", "data", "tobytes"})
+ON_DEVICES = ("cuda", "cpu")
 GRADIENTS = "sg.grad(loss, x) gives the gradient as a node, sg.train_step a training step"
 #: what else users look for
 NODE_ADVICE = {
@@ -143,10 +144,27 @@ def _public_name(name: str) -> str | None:
     return ours if ours in public.__all__ else None
 
 
+class Missing:
+    """An attribute that nodes have not got: asking for it raises an error that says what to use.
+
+    A ``__getattr__`` would do as well, and make each other attribute of each node slower.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, node: Node | None, kind: type) -> Any:
+        if node is None:
+            raise AttributeError(f"type object {kind.__name__!r} has no attribute {self.name!r}")
+        raise AttributeError(missing_attribute(node, self.name))
+
+
 def missing_attribute(node: Node, name: str) -> str:
     """What to say of an attribute that a node has not got."""
     problem = f"{_short(node)} has no attribute {name!r}"
-    if name in ("cuda", "cpu"):
+    if name in ON_DEVICES:
         return f"{problem}: staticgrad computes on the CPU"
     if not node.is_eager:
         if name in WITHOUT_VALUE and isinstance(node, Parameter):
@@ -156,9 +174,7 @@ def missing_attribute(node: Node, name: str) -> str:
         if name in NODE_ADVICE:
             return f"{problem}: {NODE_ADVICE[name]}"
     ours = _public_name(name)
-    if ours is not None:
-        return f"{problem}: use sg.{ours}"
-    return problem + did_you_mean(name, (item for item in dir(type(node)) if item[0] != "_"))
+    return problem if ours is None else f"{problem}: use sg.{ours}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -200,6 +216,8 @@ def _names_of(module: str) -> Sequence[str]:
 
 FUNCTIONS["on_ufunc"] = on_ufunc
 FUNCTIONS["on_function"] = on_function
-FUNCTIONS["missing_attribute"] = missing_attribute
+for _name in {*WITHOUT_VALUE, *NODE_ADVICE, *ON_DEVICES, *OTHER_NAMES, *public.__all__}:
+    if _name.isidentifier() and _name[0].islower() and not hasattr(Node, _name):
+        setattr(Node, _name, Missing(_name))
 
 __all__ = ["did_you_mean", "missing_names"]

@@ -45,7 +45,8 @@ def as_node(value: Any, like: np.dtype | None = None) -> Node:
 def common_dtype(values: Sequence[Any]) -> np.dtype:
     """The dtype that NumPy gives to an operation on ``values``, nodes among them."""
     stand_ins = [
-        value.dtype if isinstance(value, (Node, np.ndarray))
+        value.dtype if isinstance(value, Node)
+        else value.dtype if isinstance(value, np.ndarray)
         else value if isinstance(value, NUMBER)
         else value.dtype if isinstance(value, np.generic)
         else _dtype_of(value)
