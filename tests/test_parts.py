@@ -21,7 +21,9 @@ import staticgrad as sg
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((2, 256, 384))
 t = rng.random(200_003)
-weights = rng.standard_normal((384, 320)) / 20
+u = rng.random((10_001, 20))
+given = x, y, t, u
+weights = rng.standard_normal((384, 352)) / 20
 
 def make_step(rows=256):
     inputs = [sg.placeholder("x", (rows, 384), dtype="float64")]
@@ -29,7 +31,7 @@ def make_step(rows=256):
     loss = sg.mean(sg.sin(inputs[0] @ w))
     if rows == 256:
         inputs.append(sg.placeholder("t", t.shape, dtype="float64"))
-        loss += sg.mean(sg.exp(-inputs[1] * w[0, 0]))
+        loss += sg.mean(sg.exp(-inputs[1] * sg.mean(w * w)))
     return sg.train_step(inputs, loss, sg.optim.SGD([w], lr=0.5), name="step"), w
 
 def make_function():
@@ -37,7 +39,10 @@ def make_function():
     b = sg.placeholder("b", (256, 384), dtype="float64")
     s = sg.placeholder("s", t.shape, dtype="float64")
     value = sg.sum(sg.exp(-s) * sg.cos(s))
-    return sg.compile([a, b, s], [a @ sg.matrix_transpose(b), value, sg.grad(value, s)], name="parts")
+    rows = sg.placeholder("rows", u.shape, dtype="float64")
+    each = sg.logsumexp(rows @ sg.constant(y[:7, :20].T), axis=1)
+    outputs = [value, sg.grad(value, s), each, sg.grad(sg.sum(each), rows)]
+    return sg.compile([a, b, s, rows], [a @ sg.matrix_transpose(b), *outputs], name="parts")
 
 def bits(results):
     return b"".join(np.asarray(result).tobytes() for result in results)
@@ -88,8 +93,10 @@ def test_any_number_of_threads(folder: Path) -> None:
         before = running() if sys.platform == "linux" else 0
         (step, w), function = make_step(), make_function()
         assert "in_parallel(" in step.function.source and "in_parallel(" in function.source
+        assert "in_slices(" in step.function.source
+        assert "in_parallel_with_place(" in function.source
         assert "matmul" in step.function.source and "matmul" in function.source
-        text = hashlib.sha256(bits(function(x, y, t)) + training(step, w)).hexdigest()
+        text = hashlib.sha256(bits(function(*given)) + training(step, w)).hexdigest()
         started = running() - before if sys.platform == "linux" and step.function.from_cache else 0
         print(text, step.function.from_cache and function.from_cache, started)
     """)
@@ -106,8 +113,8 @@ def test_callers_at_once(folder: Path) -> None:
     threads changes."""
     script = after_programs("""
         (step, w), function = make_step(), make_function()
-        trained, computed = training(step, w), bits(function(x, y, t))
-        calls = lambda: all(bits(function(x, y, t)) == computed for _ in range(25))
+        trained, computed = training(step, w), bits(function(*given))
+        calls = lambda: all(bits(function(*given)) == computed for _ in range(25))
         steps = lambda: all(training(step, w) == trained for _ in range(12))
         def numbers():
             for number in range(200):
@@ -123,16 +130,16 @@ def test_fork_after_use(folder: Path) -> None:
     script = after_programs("""
         import time
         (step, w), function = make_step(), make_function()
-        trained, computed = training(step, w), bits(function(x, y, t))
+        trained, computed = training(step, w), bits(function(*given))
         codes = []
         for number in (1, 2, 3):
             child = os.fork()
             if child == 0:
                 sg.set_num_threads(number)
-                fine = bits(function(x, y, t)) == computed and training(step, w) == trained
+                fine = bits(function(*given)) == computed and training(step, w) == trained
                 os._exit(0 if fine else 1)
             codes.append(os.waitpid(child, 0)[1])
-        assert bits(function(x, y, t)) == computed
+        assert bits(function(*given)) == computed
         print(codes)
     """)
     assert fresh(script, folder) == "[0, 0, 0]\n"
@@ -143,11 +150,11 @@ def test_the_process_ends_during_calls(folder: Path) -> None:
         function = make_function()
         def work():
             while True:
-                function(x, y, t)
+                function(*given)
         for _ in range(2):
             threading.Thread(target=work, daemon=True).start()
         for _ in range(5):
-            function(x, y, t)
+            function(*given)
         print("end")
     """)
     assert [fresh(script, folder) for _ in range(3)] == ["end\n"] * 3
@@ -181,7 +188,7 @@ def test_exported_files(folder: Path, tmp_path: Path) -> None:
         function.export({str(tmp_path / "alone_function.py")!r})
         step.export({str(tmp_path / "alone_step.py")!r})
         losses = [step(x, t) for _ in range(2)]
-        print(bits([*function(x, y, t), *losses, w.value]).hex())
+        print(bits([*function(*given), *losses, w.value]).hex())
     """)
     expected = fresh(script, folder)
     script = f"""
@@ -195,14 +202,15 @@ def test_exported_files(folder: Path, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         x, y = rng.standard_normal((2, 256, 384))
         t = rng.random(200_003)
-        w = rng.standard_normal((384, 320)) / 20
+        u = rng.random((10_001, 20))
+        w = rng.standard_normal((384, 352)) / 20
         others = [
             name for name, parameter in inspect.signature(alone_step.step).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY and name != "w"
         ]
         assert others == ["lr"], others
         losses = [alone_step.step(x, t, w=w, lr=np.array(0.5)) for _ in range(2)]
-        results = [*alone_function.parts(x, y, t), *losses, w]
+        results = [*alone_function.parts(x, y, t, u), *losses, w]
         print(b"".join(np.asarray(result).tobytes() for result in results).hex())
     """
     assert fresh(textwrap.dedent(script), folder) == expected

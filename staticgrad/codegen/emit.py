@@ -32,6 +32,7 @@ from staticgrad.codegen.program import (
 from staticgrad.codegen.prologue import Prologue
 from staticgrad.codegen.reserved import RESERVED
 from staticgrad.codegen.spans import Mark
+from staticgrad.codegen.write import OPERATORS
 from staticgrad.graph.dims import format_dim, format_shape
 from staticgrad.ops.routine import RoutineOp
 
@@ -362,13 +363,16 @@ class Emitter(Prologue):
         self.lines += broken(f"{kernel}({name}, {count}, ({listed}))", self.depth)
 
     def _combined(self, count: int, partial: dict[Buffer, tuple[Buffer, str]]) -> None:
-        """Variables, of what the parts have accumulated."""
+        """Variables, of what the parts have accumulated; sums in order, not as LLVM likes."""
         if partial:
             self.line(f"for number in range({count}):")
         for accumulator, (place, combine) in partial.items():
+            name, value = accumulator.name, f"{place.name}[number]"
+            if combine in OPERATORS:
+                self.lines += assignment(name, OPERATORS[combine], value, self.depth + 1)
+                continue
             self.functions.add(combine)
-            value = f"{combine}({accumulator.name}, {place.name}[number])"
-            self.lines += assignment(accumulator.name, "=", value, self.depth + 1)
+            self.lines += assignment(name, "=", f"{combine}({name}, {value})", self.depth + 1)
 
     def _invocation(self, invocation: Invocation) -> None:
         arguments = []

@@ -35,6 +35,10 @@ SHORT_LOOPS = range(5, 64)
 SHORT_COSTLY_LOOPS = frozenset((8, *(length for length in range(5, 32) if length % 8)))
 
 
+#: what accumulates in order
+OPERATORS = {"plus": "+=", "times": "*="}
+
+
 class Writer:
     """Writes lines, and takes down which helpers they use."""
 
@@ -136,9 +140,8 @@ class Writer:
         # a local float may be summed in any order, which lets LLVM use vector registers; what goes
         # to memory is added in order anyway
         reorder = target.is_local and target.dtype.kind == "f" and statement.action == "accumulate"
-        if combine in ("plus", "times") and not reorder:
-            operator = "+=" if combine == "plus" else "*="
-            self.lines += assignment(place, operator, value, self.depth)
+        if combine in OPERATORS and not reorder:
+            self.lines += assignment(place, OPERATORS[combine], value, self.depth)
             return
         self.functions.add(combine)
         self.lines += assignment(place, "=", f"{combine}({place}, {value})", self.depth)

@@ -93,9 +93,7 @@ def function(x, w, s, addresses):
     sum_exp_negative_square_s = 0.0
     in_parallel(part_of_sum_exp_negative_square_s, 27, (s, d_s, partial_sum_exp_negative_square_s))
     for number in range(27):
-        sum_exp_negative_square_s = plus(
-            sum_exp_negative_square_s, partial_sum_exp_negative_square_s[number]
-        )
+        sum_exp_negative_square_s += partial_sum_exp_negative_square_s[number]
     sum_tanh_x_w = 0.0
 
     # 20000 rows in parts of 2600, on any thread
@@ -103,7 +101,7 @@ def function(x, w, s, addresses):
         part_of_d_w, 8, (x, w, partial_sum_tanh_x_w, partial_d_w, memory_of_threads)
     )
     for number in range(8):
-        sum_tanh_x_w = plus(sum_tanh_x_w, partial_sum_tanh_x_w[number])
+        sum_tanh_x_w += partial_sum_tanh_x_w[number]
     add_up(partial_d_w, d_w)
 
     # ---- forward and backward ----------------------------------------------------------------
