@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_rows import random_rows
 
 import staticgrad as sg
 
@@ -85,6 +86,28 @@ def test_blocks_on_several_threads(model: Any, rows: int) -> None:
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+#: seeds of models of which something is shared out
+SHARED = (8, 9, 11, 17, 20, 22, 24, 26, 30, 37, 38)
+
+
+@pytest.mark.usefixtures("any_number_of_threads")
+@pytest.mark.parametrize("seed", [*SHARED, 0, 1, 12])
+def test_random_models_of_many_rows(seed: int) -> None:
+    inputs, outputs, arrays = random_rows(seed)
+    function = sg.compile(inputs, outputs, name=f"rows_{seed}")
+    assert ("in_parallel" in function.source) == (seed in SHARED)
+    expected = sg.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
+    results = []
+    for number in (1, 2, 3):
+        sg.set_num_threads(number)
+        results.append([np.copy(result) for result in function(*arrays)])
+    for exact, *found in zip(expected, *results, strict=True):
+        # sums over rows may cancel to nothing
+        np.testing.assert_allclose(found[0], exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max() + 1e-10)
+        for other in found[1:]:
+            np.testing.assert_array_equal(other, found[0])
 
 
 @pytest.mark.usefixtures("any_number_of_threads")
