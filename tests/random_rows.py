@@ -1,4 +1,4 @@
-"""Random models of many rows: layers, gates, norms and sums, whose loops and products share a long axis."""
+"""Random models of many rows: layers, gates, norms and sums that share a long axis."""
 
 from __future__ import annotations
 
