@@ -43,15 +43,43 @@ def matvec_function(module, number):
         return made
     a, x, out, rows, columns = made.args
     lanes = INDEX(kit.lanes)
+
+    def pass_over_rows(products_of):
+        """Results for as many rows at a time as a vector has lanes, of the vector of products that
+        belongs to each row."""
+        with cgutils.for_range_slice(builder, INDEX(0), rows, lanes) as (i, _):
+            left = builder.sub(rows, i)
+            starts = []
+            for r in range(kit.lanes):
+                # rows beyond the last are copies of it, whose results are not stored
+                row = builder.add(i, smaller(builder, INDEX(r), builder.sub(left, INDEX(1))))
+                starts.append(builder.gep(a, [builder.mul(row, columns)]))
+            result = sums_of_rows(kit, builder, products_of(starts))
+            kit.store_some(builder, result, builder.gep(out, [i]), kit.lanes_below(builder, left))
+
+    # all that is needed of x stays in registers, if there are not too many rows beside it
+    for vectors in (1, 2) if kit.lanes <= 8 else (1,):
+        with builder.if_then(builder.icmp_signed("<=", columns, INDEX(vectors * kit.lanes))):
+            pieces = [
+                (j, mask, kit.load_some(builder, builder.gep(x, [j]), mask))
+                for j, mask in masks_of(kit, builder, columns, vectors)
+            ]
+
+            def few(starts, pieces=pieces):
+                for start in starts:
+                    total = kit.zero
+                    for j, mask, factor in pieces:
+                        part = kit.load_some(builder, builder.gep(start, [j]), mask)
+                        total = kit.multiply_add(builder, part, factor, total)
+                    yield total
+
+            pass_over_rows(few)
+            builder.ret_void()
     totals = [builder.alloca(kit.type) for _ in range(kit.lanes)]
-    with cgutils.for_range_slice(builder, INDEX(0), rows, lanes) as (i, _):
-        left = builder.sub(rows, i)
-        starts = []
-        for r in range(kit.lanes):
-            # rows beyond the last are copies of it, whose results are not stored
-            row = builder.add(i, smaller(builder, INDEX(r), builder.sub(left, INDEX(1))))
-            starts.append(builder.gep(a, [builder.mul(row, columns)]))
-            builder.store(kit.zero, totals[r])
+
+    def many(starts):
+        for total in totals:
+            builder.store(kit.zero, total)
         with cgutils.for_range_slice(builder, INDEX(0), columns, lanes) as (j, _):
             mask = kit.lanes_below(builder, builder.sub(columns, j))
             factor = kit.load_some(builder, builder.gep(x, [j]), mask)
@@ -59,8 +87,9 @@ def matvec_function(module, number):
                 part = kit.load_some(builder, builder.gep(start, [j]), mask)
                 new = kit.multiply_add(builder, part, factor, builder.load(total))
                 builder.store(new, total)
-        result = sums_of_rows(kit, builder, [builder.load(total) for total in totals])
-        kit.store_some(builder, result, builder.gep(out, [i]), kit.lanes_below(builder, left))
+        return [builder.load(total) for total in totals]
+
+    pass_over_rows(many)
     builder.ret_void()
     return made
 
@@ -74,33 +103,51 @@ def matvec_t_function(module, number):
     if builder is None:
         return made
     a, x, out, rows, columns, accumulate = made.args
-    totals = [builder.alloca(kit.type) for _ in range(CHAINS)]
+    sums = [[builder.alloca(kit.type) for _ in range(2)] for _ in range(CHAINS)]
     whole = builder.sub(rows, builder.srem(rows, INDEX(CHAINS)))
-    with cgutils.for_range_slice(builder, INDEX(0), columns, INDEX(kit.lanes)) as (j, _):
-        mask = kit.lanes_below(builder, builder.sub(columns, j))
-        target = builder.gep(out, [j])
-        for total in totals:
-            builder.store(kit.zero, total)
-        with builder.if_then(accumulate):
-            builder.store(kit.load_some(builder, target, mask), totals[0])
 
-        def add_row(i, total, j=j, mask=mask):
-            place = builder.gep(a, [builder.add(builder.mul(i, columns), j)])
-            factor = kit.spread(builder, builder.load(builder.gep(x, [i])))
-            part = kit.load_some(builder, place, mask)
+    def add_row(pieces, i, totals):
+        row = builder.gep(a, [builder.mul(i, columns)])
+        factor = kit.spread(builder, builder.load(builder.gep(x, [i])))
+        for (j, mask), total in zip(pieces, totals, strict=False):
+            part = kit.load_some(builder, builder.gep(row, [j]), mask)
             builder.store(kit.multiply_add(builder, part, factor, builder.load(total)), total)
 
+    def pass_over_rows(pieces):
+        """Sums over all rows, for one or two vectors of columns."""
+        for v, (j, mask) in enumerate(pieces):
+            for totals in sums:
+                builder.store(kit.zero, totals[v])
+            with builder.if_then(accumulate):
+                builder.store(kit.load_some(builder, builder.gep(out, [j]), mask), sums[0][v])
         with cgutils.for_range_slice(builder, INDEX(0), whole, INDEX(CHAINS)) as (i, _):
-            for r, total in enumerate(totals):
-                add_row(builder.add(i, INDEX(r)), total)
+            for r, totals in enumerate(sums):
+                add_row(pieces, builder.add(i, INDEX(r)), totals)
         with cgutils.for_range_slice(builder, whole, rows, INDEX(1)) as (i, _):
-            add_row(i, totals[0])
-        result = builder.load(totals[0])
-        for total in totals[1:]:
-            result = builder.fadd(result, builder.load(total))
-        kit.store_some(builder, result, target, mask)
+            add_row(pieces, i, sums[0])
+        for v, (j, mask) in enumerate(pieces):
+            result = builder.load(sums[0][v])
+            for totals in sums[1:]:
+                result = builder.fadd(result, builder.load(totals[v]))
+            kit.store_some(builder, result, builder.gep(out, [j]), mask)
+
+    # rows of two vectors are read once; of longer ones, a vector of columns at a time
+    more = builder.icmp_signed(">", columns, INDEX(kit.lanes))
+    two = builder.and_(more, builder.icmp_signed("<=", columns, INDEX(kit.width)))
+    with builder.if_then(two):
+        pass_over_rows(masks_of(kit, builder, columns, 2))
+        builder.ret_void()
+    with cgutils.for_range_slice(builder, INDEX(0), columns, INDEX(kit.lanes)) as (first, _):
+        pass_over_rows([(first, kit.lanes_below(builder, builder.sub(columns, first)))])
     builder.ret_void()
     return made
+
+
+def masks_of(kit, builder, columns, vectors):
+    """Where the vectors of a row begin, and the mask of each: None for all but the last."""
+    last = INDEX((vectors - 1) * kit.lanes)
+    whole = [(INDEX(v * kit.lanes), None) for v in range(vectors - 1)]
+    return [*whole, (last, kit.lanes_below(builder, builder.sub(columns, last)))]
 
 
 def check_operands(a, x, out):
