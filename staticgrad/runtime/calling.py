@@ -7,9 +7,10 @@ go through at once takes the long way, which says what is wrong (``CompiledFunct
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -84,13 +85,16 @@ class Arguments:
                 f"{self.function} takes {len(self.names)} arguments ({self.listed}), got {count}{told}"
             )
 
-    def written(self, body: Sequence[str], values: Mapping[str, Any]) -> Callable[..., Any]:
-        """A function of these arguments and ``out``, with the lines of ``body``. Each may be missing,
+    def written(
+        self, body: Sequence[str], values: Mapping[str, Any], out: bool = True
+    ) -> Callable[..., Any]:
+        """A function of these arguments, and ``out``, with the lines of ``body``. Each may be missing,
         and there may be more, so that it can say itself what is wrong. ``values`` are what the body
         takes from outside, by name; it writes ``@`` before these names and those of its own."""
+        given = "".join(f"{name}=@missing, " for name in self.names)
         lines = [
             f"def @make(@missing, {', '.join(f'@{name}' for name in values)}):",
-            f"    def @call({''.join(f'{name}=@missing, ' for name in self.names)}*@more, out=None):",
+            f"    def @call({given}*@more{', out=None' if out else ''}):",
             *(f"        {line}" for line in body),
             "    return @call",
         ]
@@ -185,6 +189,39 @@ def caller(
     return arguments.written(body, values)
 
 
+def method_of(owner: Any, method: str, name: str) -> Callable[..., Any]:
+    """A method of ``owner``, which it does not keep alive: what an object is called by must not hold
+    the object, which would then not go with its last reference."""
+    reference = weakref.ref(owner)
+
+    def call(*arguments: Any) -> Any:
+        found = reference()
+        if found is None:
+            raise ReferenceError(f"{name} is gone: hold on to it, not to its __call__")
+        return getattr(found, method)(*arguments)
+
+    return call
+
+
+class Single:
+    """Mixin for what stands for one piece of machine code and the parameters that it updates: as of a
+    Python function, a copy is the object itself."""
+
+    name: str
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self.name}: compiled functions cannot be pickled; compile again where needed, which "
+            "is quick since machine code is kept on disk, and save parameters by state_dict()"
+        )
+
+
 def scalar(node: Node) -> Callable[[Any], Any]:
     """Makes a number of the declared dtype of what is given for an input without axes. Raises TypeError
     where that takes a second look."""
@@ -219,4 +256,4 @@ def as_scalar(node: Node) -> Callable[[Any], Any]:
     return convert
 
 
-__all__ = ["MISSING", "Arguments", "as_scalar", "caller"]
+__all__ = ["MISSING", "Arguments", "Single", "as_scalar", "caller", "method_of"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from staticgrad.graph.traverse import topological
 from staticgrad.rewrite.graph import Graph, effects_of
 from staticgrad.runtime import cache, threads
 from staticgrad.runtime.addresses import Addresses
-from staticgrad.runtime.calling import caller
+from staticgrad.runtime.calling import Single, caller, method_of
 from staticgrad.runtime.declared import (
     Level,
     check_complete,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from staticgrad.runtime.profile import Profile
 
 
-class CompiledFunction(GraphFunction):
+class CompiledFunction(Single, GraphFunction):
     """A graph compiled for any sizes of its named dimensions.
 
     Calling it takes an array for each input, in the order of the declaration or by name, and returns
@@ -82,18 +81,9 @@ class CompiledFunction(GraphFunction):
             [tuple(node.shape) for node in graph.inputs],
             int(program.workspace) if program.workspace.isdigit() else 0,
         )  # fmt: skip
-        # the function is held by nothing that it holds, and goes with its last reference
-        reference = weakref.ref(self)
-
-        def long_way(arguments: tuple[Any, ...], out: Any) -> Any:
-            function = reference()
-            if function is None:
-                raise ReferenceError(f"{generated.name} is gone: hold on to it, not to its __call__")
-            return function.long_way(arguments, out)
-
         self.__call__ = caller(
             self.arguments, graph.inputs, self._outputs, single, self._entry, self._addresses,
-            long_way,
+            method_of(self, "long_way", self.name),
         )  # fmt: skip
         if program.uses_threads:
             threads.prepare()
@@ -169,21 +159,6 @@ class CompiledFunction(GraphFunction):
             self.name, str(name), wrong, indices[tuple(wrong)], extent, bounds.strict,
             bounds.used_by.origin,
         )  # fmt: skip
-
-    # as of a Python function, a copy is the function itself: what it updates is the user's
-
-    def __copy__(self) -> CompiledFunction:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> CompiledFunction:
-        return self
-
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            f"{self.name}: a compiled function cannot be pickled; compile it again where it is needed, "
-            "which is quick since its machine code is kept on disk, and save what it updates by "
-            "state_dict()"
-        )
 
     # ---- reading ---------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from staticgrad.ops import public as sg
 from staticgrad.ops.convert import broadcast
 from staticgrad.optim.optimizer import Optimizer, called
 from staticgrad.rewrite.graph import effects_of
+from staticgrad.runtime.calling import Single, method_of
 from staticgrad.runtime.declared import Level, debug_level
 from staticgrad.runtime.function import CompiledFunction, compile
 from staticgrad.training import fit as fitting
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from staticgrad.runtime.profile import Profile
 
 
-class TrainStep(ReadsFunction):
+class TrainStep(Single, ReadsFunction):
     """A compiled training step. Calling it with an array for each input, in order or by name, trains
     once, and returns the loss (with ``outputs``, a list of the loss and them).
 
@@ -44,6 +45,9 @@ class TrainStep(ReadsFunction):
         accumulated: how many calls' gradients have been added up since the last update.
         clipping: ``clip_grad_norm`` and ``clip_grad_value``.
     """
+
+    # what is called is found here at once, without a method in between
+    __slots__ = ("__call__",)
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class TrainStep(ReadsFunction):
         self.clipping = clipping
         self.optimizer = options.optimizer
         self.function = function
-        self._call = function.__call__
+        self.name = function.name
         self.accumulation_steps = steps
         self.accumulated = 0
         self._options = options
@@ -75,16 +79,35 @@ class TrainStep(ReadsFunction):
         self._debug = debug or False
         self._loops: dict[bool, Loop | SingleSteps] = {}
         self.__signature__ = function.arguments.signature()
+        self.__call__ = self._caller()
 
-    def __call__(self, /, *arguments: Any, **named: Any) -> Any:
+    def _caller(self) -> Callable[..., Any]:
+        """The function that a call of the step is."""
+        arguments = self.function.arguments
+        values = {"step": method_of(self, "_step", self.name)}
+        body = [f"return @step({arguments.given})"]
+        if self._accumulate is None and not self._checked:
+            values = {
+                "refresh": self._options.refresh, "function": self.function.__call__,
+                "parameters": Parameter, "changed": method_of(self, "changed", self.name),
+            }  # fmt: skip
+            given = "".join(f"{name}, " for name in arguments.names)
+            body = [
+                "@refresh()",
+                f"@results = @function({given}*@more) if @more else @function({given})",
+                "if @parameters.any_viewed:",
+                "    @changed()",
+                "return @results",
+            ]
+        return arguments.written(body, values, out=False)
+
+    def _step(self, arguments: tuple[Any, ...]) -> Any:
+        """A call of a step that accumulates gradients, or looks at their norm."""
         self._options.refresh()
-        call = self._call
+        function: Any = self.function
         if self._accumulate is not None and self.accumulated + 1 < self.accumulation_steps:
-            call = self._accumulate.__call__
-        if "out" in named:
-            raise TypeError(f"{self.function.arguments.described} takes no out=")
-        # an empty dictionary takes a while to hand on
-        results = call(*arguments, **named) if named else call(*arguments)
+            function = self._accumulate
+        results = function(*arguments)
         if self._checked:
             *results, norm = results
             if not isfinite(norm):
