@@ -137,6 +137,19 @@ def test_arrays_are_called_after_the_variables_that_hold_them() -> None:
     assert str(x @ np.ones((3, 40))) == "x @ constant(3, 40)"
 
 
+def test_inputs_keep_their_names() -> None:
+    y, W = np.linspace(0.0, 1.0, 3), np.ones(3)
+    target = sg.placeholder("y", ("batch", 3), "float64")
+    weight = sg.parameter(np.ones(3), name="W")
+    difference = (x - y) * W
+    source = sg.compile([x, target], sg.sum(difference * target * weight)).source
+    rows = [line.split() for line in source.split('"""')[1].splitlines() if "(" in line]
+    kinds = {row[0]: row[-1] for row in rows if row[-1] in ("input", "parameter", "constant")}
+    assert kinds == {
+        "x": "input", "y": "input", "W": "parameter", "y_2": "constant", "W_2": "constant"
+    }  # fmt: skip
+
+
 def test_names_are_not_those_of_other_peoples_results() -> None:
     """A function of staticgrad's own, which takes gradients inside, names none of them."""
     source = "def differences(f, xs):\n    a, b = sg.grad(f, xs)\n    return b, a\n"

@@ -84,7 +84,8 @@ class Names(dict[Node, str]):
         nodes = list(nodes)
         self._standing_for = {node.declared: node for node in nodes}
         self._outputs = _outputs(nodes)
-        for node in nodes:
+        # those of inputs and parameters are written by the user in so many words
+        for node in sorted(nodes, key=lambda item: item.op.name not in ("placeholder", "parameter")):
             if node.name or node.assigned:
                 self[node] = self._unique(identifier(node.name or node.assigned or ""))
 
