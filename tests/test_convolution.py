@@ -13,7 +13,8 @@ from numba import njit
 
 import staticgrad as sg
 from staticgrad.graph.node import GraphError, make_node
-from staticgrad.kernels.convolution import convolve, convolve_transposed, correlate
+from staticgrad.kernels.convolution import convolve, convolve_transposed
+from staticgrad.kernels.correlation import correlate
 from staticgrad.ops.convolution import CONVOLUTION, CORRELATION, TRANSPOSED_CONVOLUTION
 
 DTYPES = ("float32", "float64")

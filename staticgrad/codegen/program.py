@@ -8,7 +8,6 @@ statement inside it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import sympy
 
 from staticgrad.codegen.ranges import Range
-from staticgrad.graph.dims import Dim, Shape, canonical
+from staticgrad.graph.dims import Dim, Shape, canonical, product, usual
 from staticgrad.graph.node import Node
 from staticgrad.kernels.gemm import PART
 from staticgrad.ops.lowering import Index, Scalar
@@ -146,8 +145,7 @@ class Call:
     def is_large(self) -> bool:
         """Whether its kernel may use several threads; a named dimension counts as 128."""
         depth = self.operands[0].shape[-2 if self.transpose[0] else -1]
-        sizes = (*self.target.shape[-2:], depth)
-        return math.prod(size if isinstance(size, int) else 128 for size in sizes) >= 2 * PART
+        return usual(product((*self.target.shape[-2:], depth))) >= 2 * PART
 
     @property
     def kernel(self) -> str:
@@ -170,6 +168,8 @@ class RoutineCall:
     operands: list[Buffer]
     scratch: Buffer | None
     section: str
+    #: whether the routine may use several threads
+    is_large: bool
     accesses: list[Access] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -387,9 +387,9 @@ class Program:
 
     @property
     def uses_threads(self) -> bool:
-        """Whether loops or blocks are shared out, or a product may be large enough for it."""
-        products = any(isinstance(m, Call) and m.is_large for m in statements(self.items))
-        return products or any(
+        """Whether loops or blocks are shared out, or a product or a routine may be large enough."""
+        calls = (m for m in statements(self.items) if isinstance(m, Call | RoutineCall))
+        return any(call.is_large for call in calls) or any(
             isinstance(item, Shared) or getattr(item, "parts", None) or getattr(item, "slices", 0)
             for item in nested_items(self.items)
         )

@@ -149,7 +149,9 @@ class Scheduler:
             self._target(node)
             arrays = [self.buffers[operand] for operand in node.op.operands(node)]
             scratch = self._scratch(node, node.op.scratch(node))
-            self.groups.append([RoutineCall(node, self.buffers[node], arrays, scratch, section)])
+            several = node.op.uses_threads(node)
+            call = RoutineCall(node, self.buffers[node], arrays, scratch, section, several)
+            self.groups.append([call])
         elif node.op.name == "cumsum":
             self._scan(node, section)
         elif node.op.name in ("scatter_add", "fold"):

@@ -134,6 +134,14 @@ def symbols_of(dims: Iterable[Dim]) -> set[sympy.Symbol]:
     return found
 
 
+def usual(dim: Dim) -> int:
+    """The size of a dimension where something is chosen by it that is right for any size: a named one
+    counts as 128."""
+    if isinstance(dim, int):
+        return dim
+    return int(dim.subs(dict.fromkeys(dim.free_symbols, 128)))
+
+
 def concrete(value: Any, sizes: Mapping[sympy.Symbol, int]) -> Any:
     """Replace named dimensions by their sizes in an attribute, inside tuples as well."""
     if isinstance(value, tuple):

@@ -1,113 +1,208 @@
-"""Convolutions, transposed convolutions, and the correlations that are the adjoints of kernels.
+"""Convolutions and transposed convolutions.
 
-All three come from one sum, of x[n, c, s y + d k - p] weight[o, c, k] out[n, o, y], which is linear in
-each of its factors: a routine computes what multiplies the factor that it is not given. How it does is
-said in ``tiles``.
+Both come from one sum, of x[n, c, s y + d k - p] weight[o, c, k] out[n, o, y], which is linear in
+each of its factors: a routine computes what multiplies the factor that it is not given (the third is
+in ``correlation``). How it does is said in ``tiles`` and ``images``. Images, and bands of the result's
+channels where images are few, go to several threads; an element has the same bits whoever computes it.
 """
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from staticgrad.kernels.images import BOX, Layout, Place, enter_box, lay_out_function
+from staticgrad.kernels.shapes import (
+    PARTS,
+    SIGNATURE,
+    Shapes,
+    convolution,
+    images_together,
+    parts_of,
+)
 from staticgrad.kernels.tiles import (
-    CHANNELS,
-    SUMS,
-    TAPS,
-    copy_function,
-    correlate_function,
-    enter_places,
+    HEIGHTS,
     grid_room,
     pack_weights_function,
+    places_function,
     tiles_function,
+    vectors_of,
+    woven_tiles_function,
 )
-from staticgrad.kernels.vectors import INDEX
-from staticgrad.kernels.writer import least, most, planar, quotient, remainder, routine, whole_lines
+from staticgrad.kernels.writer import (
+    TABLE,
+    in_parts,
+    least,
+    most,
+    quotient,
+    remainder,
+    routine,
+    whole_lines,
+)
 from staticgrad.vectormath.straightline import select
 
-#: x, weight, out, scratch and its size; batch, channels, height, width; outputs, the kernel's height
-#: and width; the result's; strides, padding, dilations and groups
-SIGNATURE = "ffffi" + "i" * 16
+#: numbers in the description of a convolution, see ``Convolutions.enter``
+FIELDS = 6
 
 
-class Shapes:
-    """The sizes in a convolution. ``grid`` is what the positions take up together with what the last
-    window reaches beyond them."""
+class Convolutions:
+    """Convolutions of images that are laid out once: with a stride, the adjoint consists of several.
+    In the scratch memory stand tables and packed weights, then what each part has for itself.
 
-    def __init__(self, sizes):
-        self.batch, self.channels, *size, self.outputs, k_y, k_x, o_y, o_x = sizes[:9]
-        self.size, self.kernel, self.positions = tuple(size), (k_y, k_x), (o_y, o_x)
-        self.strides, self.padding = tuple(sizes[9:11]), tuple(sizes[11:13])
-        self.dilations, self.groups = tuple(sizes[13:15]), sizes[15]
-        self.inner = quotient(self.channels, self.groups)
-        self.outer = quotient(self.outputs, self.groups)
-        self.taps = k_y * k_x
-        self.depth = self.inner * self.taps
-        self.area, self.result_area = self.size[0] * self.size[1], o_y * o_x
-        triples = zip(self.kernel, self.dilations, self.strides, strict=True)
-        self.reach = [quotient((k - 1) * d, s) for k, d, s in triples]
-        self.grid = [o + reach for o, reach in zip(self.positions, self.reach, strict=True)]
-        #: the elements of a channel that is spread over images of every s-th row and column
-        self.plane = self.strides[0] * self.strides[1] * self.grid[0] * self.grid[1]
+    ``outputs`` are the rows of the weights of a group, ``extent`` the rows and columns of the largest
+    result, ``depth`` the elements of all windows, ``number`` how many convolutions there may be.
+    """
 
-    def enter_offsets(self, w, offsets):
-        """Where the elements of a window lie in the spread image."""
-        (s_y, s_x), (d_y, d_x) = self.strides, self.dilations
-        with w.loop(self.inner) as c, w.loop(self.kernel[0]) as k, w.loop(self.kernel[1]) as l:
-            y, x = k * d_y, l * d_x
-            image = (c * s_y + remainder(y, s_y)) * s_x + remainder(x, s_x)
-            place = (image * self.grid[0] + quotient(y, s_y)) * self.grid[1] + quotient(x, s_x)
-            w.enter(place, offsets, (c * self.kernel[0] + k) * self.kernel[1] + l)
+    def __init__(self, w, shapes, layout, scratch, room, *, outputs, extent, depth, number):
+        self.w, self.shapes, self.layout, self.outputs = w, shapes, layout, outputs
+        self.extent, self.depth, self.room = extent, depth, room
+        average = quotient(depth + number - 1, number)
+        lanes = images_together(w, shapes.batch, layout, outputs, extent, average)
+        is_woven = lanes > 1
+        elements = layout.planes * layout.steps[0] + w.lanes
+        self.span = extent[0] * extent[1] + 2
+        # images are woven together only where there is room for it
+        sizes = [depth, depth, self.span * number, self.span * number, elements,
+                 layout.count * BOX, number * FIELDS, w.index(PARTS)]  # fmt: skip
+        weights = shapes.groups * depth * (outputs + HEIGHTS[0])
+        taken = whole_lines(weights)
+        for size in sizes:
+            taken = taken + whole_lines(size * 2)
+        fits = taken + self.private(lanes) <= room
+        self.unit = select(is_woven & fits, lanes, w.index(1))
+        self.is_woven = self.unit > 1
+        for k in (3, 4):
+            sizes[k] = select(self.is_woven, sizes[k], w.index(0))
+        (self.offsets, self.sources, self.places, self.spots, elements, boxes, self.fields,
+         self.keys, rest) = w.carve_tables(scratch, *sizes)  # fmt: skip
+        self.packed, self.free = w.carve(rest, weights)
+        self.left = room - w.distance(scratch, self.free)
+        layout.boxes, self.count = boxes, w.variable()
+        null = ir.Constant(TABLE, None)
+        layout.places = w.builder.select(self.is_woven.value, elements, null)
 
-    def spread(self, w, copy, x, image):
-        """Copy the channels of a group among zeros, apart into images of every s-th row and column."""
-        with w.loop(self.strides[0]) as a, w.loop(self.strides[1]) as b:
-            first, count, source = [], [], []
-            for k, s, p, size, room in zip(
-                (a, b), self.strides, self.padding, self.size, self.grid, strict=True
-            ):
-                first.append(quotient(p - k + s - 1, s))
-                count.append(least(quotient(size + p - k + s - 1, s), room) - first[-1])
-                source.append(s * first[-1] + k - p)
-            target = (a * self.strides[1] + b) * self.grid[0] + first[0]
-            w.call(
-                copy, w.at(x, source[0] * self.size[1] + source[1]), self.area,
-                self.strides[0] * self.size[1], self.strides[1],
-                w.at(image, target * self.grid[1] + first[1]), self.plane, self.grid[1], 1,
-                self.inner, *count,
-            )  # fmt: skip
+    def private(self, unit):
+        """Elements of memory that each part has for itself."""
+        grid = grid_room(self.extent[0], self.layout.row)
+        grid = select(unit > 1, self.w.index(self.w.lanes**2), grid)
+        return self.layout.room(self.w, unit) + whole_lines(grid * HEIGHTS[0])
+
+    def enter(self, first, depth, extent, target, steps):
+        """One convolution more, with the elements of the window from number ``first`` on. Its result
+        begins at ``target`` in its plane, where rows and columns are ``steps`` apart."""
+        w, number = self.w, self.w.entry(self.count, 0)
+        rows, columns = extent
+        w.call(places_function(w.builder.module, w.number), w.at(self.places, number * self.span), rows,
+               columns, self.layout.row, self.unit)  # fmt: skip
+        count, *_ = vectors_of(w, rows, columns, self.layout.row)
+        count = select(self.is_woven, rows * columns, count)
+        spots = w.at(self.spots, number * self.span)
+        with w.loop(select(self.is_woven, rows, w.index(0))) as y, w.loop(columns) as x:
+            w.enter(target + y * steps[0] + x * steps[1], spots, y * columns + x)
+        fields = (first, depth, count, rows, columns, target)
+        for k, value in enumerate(fields):
+            w.enter(value, self.fields, number * FIELDS + k)
+        w.enter(number + 1, self.count, 0)
+
+    def run(self, source, source_steps, result, result_steps, scattered):
+        """Compute all. Steps are those from image to image and from group to group; for the result
+        also from plane to plane, row to row and column to column. ``scattered`` says whether planes of
+        the result are filled by several convolutions."""
+        w, shapes, layout = self.w, self.shapes, self.layout
+        with w.builder.if_then(self.is_woven.value):
+            layout.enter_places(w, layout.places, self.unit)
+        private = self.private(self.unit)
+        parts = most(least(parts_of(shapes), quotient(self.left, private)), w.index(1))
+        units = quotient(shapes.batch + self.unit - 1, self.unit)
+        # bands of the result's channels where there are not enough images
+        high = w.index(HEIGHTS[0])
+        blocks = quotient(self.outputs + (high - 1), high)
+        bands = least(quotient(parts - 1, most(units, w.index(1))) + 1, blocks)
+        height = quotient(blocks + bands - 1, bands)
+        bands = quotient(blocks + height - 1, height)
+        parts = most(least(parts, units * bands), w.index(1))
+        with w.loop(parts) as k:
+            w.enter(0, self.keys, k)
+        spots = ir.Constant(TABLE, None)
+        spots = w.builder.select(scattered.value, self.spots, spots)
+        steps = {f"step_{k}": item for k, item in enumerate((*source_steps, *result_steps))}
+        in_parts(
+            w, "part_of_convolution", part_of_convolution, parts,
+            **layout.given("layout"), **steps, source=source, result=result, batch=shapes.batch,
+            groups=shapes.groups, outputs=self.outputs, height=height * high, bands=bands,
+            units=units, unit=self.unit, parts=parts, offsets=self.offsets, places=self.places,
+            spots=spots, span=self.span, packed=self.packed, depth=self.depth, fields=self.fields,
+            count=w.entry(self.count, 0), keys=self.keys, free=self.free, private=private,
+            image_size=layout.room(w, self.unit),
+        )  # fmt: skip
+
+
+def part_of_convolution(w, part, number, given):
+    """Some of the units of images, and of the first and the last some bands."""
+    lay_out = lay_out_function(w.builder.module, w.number)
+    tiles = tiles_function(w.builder.module, w.number)
+    woven_tiles = woven_tiles_function(w.builder.module, w.number)
+    layout = Layout.of(given, "layout")
+    steps = [getattr(given, f"step_{k}") for k in range(7)]
+    (source_image, source_group), (image_step, group_step, plane, row, step) = steps[:2], steps[2:]
+    image = w.at(given.free, number * given.private)
+    grid = w.at(image, given.image_size)
+    place = Place(w, given.keys, number, image, given.image_size)
+    items = given.units * given.bands
+    begin, end = (quotient(k * items, given.parts) for k in (part, part + 1))
+    last = quotient(end + given.bands - 1, given.bands)
+    with w.loop(last, start=quotient(begin, given.bands)) as unit, w.loop(given.groups) as g:
+        first = most(begin - unit * given.bands, w.index(0)) * given.height
+        stop = least(end - unit * given.bands, given.bands) * given.height
+        outputs = least(stop, given.outputs) - first
+        n = unit * given.unit
+        images = least(given.unit, given.batch - n)
+        source = w.at(given.source, n * source_image + g * source_group)
+        with place.unless(unit * given.groups + g):
+            w.call(lay_out, *layout.call(source, source_image, image, layout.planes, images))
+        result = w.at(given.result, n * image_step + g * group_step + first * plane)
+        rows = given.outputs + HEIGHTS[0]
+        with w.loop(given.count) as k:
+            start, depth, count, *extent, target = (
+                w.entry(given.fields, k * FIELDS + i) for i in range(FIELDS)
+            )
+            weights = (g * given.depth + start) * rows + first * depth
+            known = [w.at(given.packed, weights), image, w.at(given.offsets, start), depth,
+                     w.at(given.places, k * given.span), count, grid]  # fmt: skip
+            with w.builder.if_else((given.unit > 1).value) as (woven, single):
+                with woven:
+                    null = cgutils.is_null(w.builder, given.spots)
+                    spots = w.at(given.spots, k * given.span)
+                    spots = w.builder.select(null, given.spots, spots)
+                    w.call(woven_tiles, *known, result, image_step, plane, outputs, images, spots)
+                with single:
+                    w.call(tiles, *known, layout.row, w.at(result, target), plane, row, step, outputs,
+                           *extent)  # fmt: skip
 
 
 def convolve_function(module, number):
     """``out`` from ``x`` and ``weight``."""
-    copy, pack = copy_function(module, number), pack_weights_function(module, number)
-    tiles = tiles_function(module, number)
+    pack = pack_weights_function(module, number)
     made, w, arguments = routine(module, number, "convolve", SIGNATURE)
     if w is None:
         return made
-    x, weight, out, scratch, _, *sizes = arguments
+    x, weight, out, scratch, room, *sizes = arguments
     shapes = Shapes(sizes)
-    (rows, columns), width = shapes.positions, shapes.grid[1]
-    image_size = shapes.inner * shapes.plane
-    offsets, sources, places, scratch = w.carve_tables(
-        scratch, shapes.depth, shapes.depth, rows * width + 2
-    )
-    image, grid, packed, _ = w.carve(scratch, image_size + 32, grid_room(rows, width) * 8, 0)
-    shapes.enter_offsets(w, offsets)
+    layout, zero, one = shapes.spread(), w.index(0), w.index(1)
+    work = Convolutions(w, shapes, layout, scratch, room, outputs=shapes.outer,
+                        extent=shapes.positions, depth=shapes.depth, number=one)  # fmt: skip
+    shapes.enter_spread(w, work.offsets, layout.boxes, work.unit)
     with w.loop(shapes.depth) as r:
-        w.enter(r, sources, r)
-    count, _ = enter_places(w, places, rows, columns, width)
-    w.clear(image, image_size)
+        w.enter(r, work.sources, r)
+    columns = shapes.positions[1]
+    work.enter(zero, shapes.depth, shapes.positions, zero, (columns, one))
     with w.loop(shapes.groups) as g:
-        channel, output = g * shapes.inner, g * shapes.outer
-        start = w.at(weight, output * shapes.depth)
-        w.call(pack, start, shapes.depth, sources, packed, shapes.depth, shapes.outer)
-        with w.loop(shapes.batch) as n:
-            shapes.spread(w, copy, w.at(x, (n * shapes.channels + channel) * shapes.area), image)
-            result = w.at(out, (n * shapes.outputs + output) * shapes.result_area)
-            w.call(tiles, packed, image, offsets, shapes.depth, places, count, grid, width, result,
-                   shapes.result_area, columns, 1, shapes.outer, rows, columns)  # fmt: skip
+        packed = g * shapes.depth * (shapes.outer + HEIGHTS[0])
+        w.call(pack, w.at(weight, g * shapes.outer * shapes.depth), shapes.depth, work.sources,
+               w.at(work.packed, packed), shapes.depth, shapes.outer)  # fmt: skip
+    source_steps = (shapes.channels * shapes.area, shapes.inner * shapes.area)
+    result_steps = (shapes.outputs * shapes.result_area, shapes.outer * shapes.result_area,
+                    shapes.result_area, columns, one)  # fmt: skip
+    work.run(x, source_steps, out, result_steps, zero > 0)
     w.builder.ret_void()
     return made
 
@@ -115,12 +210,11 @@ def convolve_function(module, number):
 def convolve_transposed_function(module, number):
     """What multiplies ``x``, into ``x``, from ``weight`` and ``out``: for each of the s x s images of
     every s-th row and column a convolution of ``out`` with the elements of the kernel that reach it."""
-    copy, pack = copy_function(module, number), pack_weights_function(module, number)
-    tiles, by_element = tiles_function(module, number), spread_elements_function(module, number)
+    pack, by_element = pack_weights_function(module, number), spread_elements_function(module, number)
     made, w, arguments = routine(module, number, "convolve_transposed", SIGNATURE)
     if w is None:
         return made
-    x, weight, out, scratch, _, *sizes = arguments
+    x, weight, out, scratch, room, *sizes = arguments
     shapes = Shapes(sizes)
     # windows beyond the last would add 0 * inf
     with w.builder.if_then(w.builder.not_(all_finite(w, weight, shapes.outputs * shapes.depth))):
@@ -133,45 +227,49 @@ def convolve_transposed_function(module, number):
     grid_rows, width = (
         quotient(size - 1 + p, s) - quotient(p, s) + 1 + reach for size, s, p, reach in axes
     )
-    plane, depth = grid_rows * width, shapes.outer * shapes.taps
-    image_size = shapes.outer * plane
-    offsets, sources, places, scratch = w.carve_tables(scratch, depth, depth, plane + 2)
-    image, grid, packed, _ = w.carve(scratch, image_size + 32, grid_room(grid_rows, width) * 8, 0)
-    w.clear(image, image_size)
-    # where the first row of out stands in its image; what lies outside of it is not needed
     zero = w.index(0)
+    layout = Layout(steps=[shapes.result_area, shapes.positions[1], w.index(1)],
+                    plane=grid_rows * width, row=width, planes=shapes.outer,
+                    count=w.index(1))  # fmt: skip
+    extent = [quotient(size + s - 1, s) for size, s in zip(shapes.size, shapes.strides, strict=True)]
+    work = Convolutions(w, shapes, layout, scratch, room, outputs=shapes.inner, extent=extent,
+                        depth=shapes.outer * shapes.taps, number=shapes.images)  # fmt: skip
+    # where the first row of out stands in its image; what lies outside of it is not needed
     shift = [reach - start for (*_, reach), start in zip(axes, low, strict=True)]
     inside = [select(item < 0, -item, zero) for item in shift]
     counts = [
-        least(size - skipped, room - at - skipped)
-        for size, skipped, room, at in zip(
+        least(size - skipped, space - at - skipped)
+        for size, skipped, space, at in zip(
             shapes.positions, inside, (grid_rows, width), shift, strict=True
         )
     ]
-    source_place = inside[0] * shapes.positions[1] + inside[1]
-    image_place = (shift[0] + inside[0]) * width + shift[1] + inside[1]
-    with w.loop(shapes.groups) as g, w.loop(s_y) as a, w.loop(s_x) as b:
-        channel, output = g * shapes.inner, g * shapes.outer
+    place = (shift[0] + inside[0]) * width + shift[1] + inside[1]
+    enter_box(w, layout.boxes, zero, inside[0] * shapes.positions[1] + inside[1], place, *counts)
+    position = w.variable()
+    with w.loop(s_y) as a, w.loop(s_x) as b:
         first = [quotient(p - k + s - 1, s) for k, (_, s, p, _) in zip((a, b), axes, strict=True)]
         rows, columns = (
             quotient(size + p - k + s - 1, s) - start
             for k, (size, s, p, _), start in zip((a, b), axes, first, strict=True)
         )
         # an image may be without rows
-        count, _ = enter_places(w, places, most(rows, 1), most(columns, 1), width)
-        depth = tap_tables(w, shapes, (a, b), (offsets, sources), (first, low), (plane, width))
-        w.call(pack, w.at(weight, output * shapes.depth), shapes.taps, sources, packed, depth,
-               shapes.inner)  # fmt: skip
-        target = (s_y * first[0] + a - shapes.padding[0]) * shapes.size[1]
-        target = target + s_x * first[1] + b - shapes.padding[1]
-        empty = (rows < 1) | (columns < 1)
-        with w.loop(select(empty, zero, shapes.batch)) as n:
-            source = (n * shapes.outputs + output) * shapes.result_area + source_place
-            w.call(copy, w.at(out, source), shapes.result_area, shapes.positions[1], 1,
-                   w.at(image, image_place), plane, width, 1, shapes.outer, *counts)  # fmt: skip
-            result = w.at(x, (n * shapes.channels + channel) * shapes.area + target)
-            w.call(tiles, packed, image, offsets, depth, places, count, grid, width, result,
-                   shapes.area, s_y * shapes.size[1], s_x, shapes.inner, rows, columns)  # fmt: skip
+        with w.builder.if_then(((rows > 0) & (columns > 0)).value):
+            begin = w.entry(position, 0)
+            tables = [w.at(table, begin) for table in (work.offsets, work.sources)]
+            spans = (layout.plane, width, work.unit)
+            depth = tap_tables(w, shapes, (a, b), tables, (first, low), spans)
+            target = (s_y * first[0] + a - shapes.padding[0]) * shapes.size[1]
+            target = target + s_x * first[1] + b - shapes.padding[1]
+            work.enter(begin, depth, (rows, columns), target, (s_y * shapes.size[1], s_x))
+            with w.loop(shapes.groups) as g:
+                packed = (g * work.depth + begin) * (shapes.inner + HEIGHTS[0])
+                w.call(pack, w.at(weight, g * shapes.outer * shapes.depth), shapes.taps, tables[1],
+                       w.at(work.packed, packed), depth, shapes.inner)  # fmt: skip
+            w.enter(begin + depth, position, 0)
+    source_steps = (shapes.outputs * shapes.result_area, shapes.outer * shapes.result_area)
+    result_steps = (shapes.channels * shapes.area, shapes.inner * shapes.area, shapes.area,
+                    s_y * shapes.size[1], s_x)  # fmt: skip
+    work.run(out, source_steps, x, result_steps, shapes.images > 1)
     w.builder.ret_void()
     return made
 
@@ -227,7 +325,7 @@ def spread_elements_function(module, number):
 def tap_tables(w, shapes, image, tables, starts, spans):
     """The elements of the kernel that reach an image of every s-th row and column: where they find
     the result, and where they stand in the weight. Returns how many there are."""
-    (offsets, sources), (first, low), (plane, width) = tables, starts, spans
+    (offsets, sources), (first, low), (plane, width, unit) = tables, starts, spans
     position = w.variable()
     with w.loop(shapes.outer) as o, w.loop(shapes.kernel[0]) as k, w.loop(shapes.kernel[1]) as l:
         reached = [tap * d for tap, d in zip((k, l), shapes.dilations, strict=True)]
@@ -243,126 +341,13 @@ def tap_tables(w, shapes, image, tables, starts, spans):
                 )
             )
             number_of = w.entry(position, 0)
-            w.enter(o * plane + y * width + x, offsets, number_of)
+            w.enter((o * plane + y * width + x) * unit, offsets, number_of)
             w.enter(o * shapes.depth + k * shapes.kernel[1] + l, sources, number_of)
             w.enter(number_of + 1, position, 0)
     return w.entry(position, 0)
-
-
-def correlate_weight_function(module, number):
-    """What multiplies ``weight``, into ``weight``, from ``x`` and ``out``: sums over the positions in
-    all images, a few images at a time."""
-    copy = copy_function(module, number)
-    blocks = {height: correlate_function(module, number, height) for height in CHANNELS}
-    made, w, arguments = routine(module, number, "correlate", SIGNATURE)
-    if w is None:
-        return made
-    x, weight, out, scratch, room, *sizes = arguments
-    shapes = Shapes(sizes)
-    (rows, columns), width, builder = shapes.positions, shapes.grid[1], w.builder
-    high = CHANNELS[0]
-    bands, pieces = (
-        quotient(size + (part - 1), w.index(part))
-        for size, part in ((shapes.outer, high), (shapes.depth, TAPS))
-    )
-    vectors = whole_lines(rows * width + 16)
-    # tables, then as many images at a time as there is room for
-    begin = scratch
-    offsets, places, scratch = w.carve_tables(scratch, shapes.depth + TAPS, rows * width + 2)
-    masks, sums, images, _ = w.carve(scratch, vectors, bands * pieces * SUMS, 0)
-    taken = builder.sub(*(builder.ptrtoint(item, INDEX) for item in (images, begin)))
-    taken = quotient(type(room)(builder, taken), w.index(w.bits // 8))
-    image_size = whole_lines(shapes.inner * shapes.plane + 32)
-    adjoint_size = bands * high * vectors
-    together = most(quotient(room - taken, image_size + adjoint_size), w.index(1))
-    adjoints = w.at(images, together * image_size)
-    shapes.enter_offsets(w, offsets)
-    with w.loop(w.index(TAPS)) as j:
-        w.enter(w.entry(offsets, shapes.depth - 1), offsets, shapes.depth + j)
-    count, row_step = enter_places(w, places, rows, columns, width)
-    w.clear(images, together * (image_size + adjoint_size))
-    enter_masks(w, masks, shapes, count, row_step)
-    with w.loop(shapes.groups) as g:
-        channel, output = g * shapes.inner, g * shapes.outer
-        w.clear(sums, bands * pieces * SUMS)
-        with w.loop(shapes.batch, step=together) as first:
-            number_of = least(together, shapes.batch - first)
-            with w.loop(number_of) as n:
-                source = (first + n) * shapes.channels + channel
-                shapes.spread(w, copy, w.at(x, source * shapes.area), w.at(images, n * image_size))
-                source = (first + n) * shapes.outputs + output
-                w.call(copy, w.at(out, source * shapes.result_area), shapes.result_area, columns, 1,
-                       w.at(adjoints, n * adjoint_size), vectors, row_step, 1, shapes.outer, rows,
-                       columns)  # fmt: skip
-            with w.loop(bands) as i, w.loop(pieces) as j:
-                left = shapes.outer - i * high
-                operands = [
-                    w.at(adjoints, i * high * vectors), vectors, adjoint_size, images, image_size,
-                    w.at(offsets, j * TAPS), places, masks, count, number_of,
-                    w.at(sums, (i * pieces + j) * SUMS),
-                ]  # fmt: skip
-                block = blocks[high]
-                for height in CHANNELS[1:]:
-                    block = builder.select((left <= height).value, blocks[height], block)
-                w.call(block, *operands)
-        with w.loop(shapes.outer) as o, w.loop(shapes.depth) as r:
-            i, j = quotient(o, w.index(high)), quotient(r, w.index(TAPS))
-            place = (i * pieces + j) * SUMS + (o - i * high) * TAPS + r - j * TAPS
-            total = builder.load(w.at(sums, place))
-            builder.store(total, w.at(weight, (output + o) * shapes.depth + r))
-    builder.ret_void()
-    return made
-
-
-def enter_masks(w, masks, shapes, count, row_step):
-    """All bits of the lanes that are positions, in vectors over rows that are ``row_step`` apart."""
-    w.clear(masks, count * w.lanes)
-    number = w.integers.element
-    table = w.builder.bitcast(masks, number.as_pointer())
-    with w.loop(shapes.positions[0]) as y, w.loop(shapes.positions[1]) as x:
-        w.builder.store(number(-1), w.at(table, y * row_step + x))
-
-
-def convolution(routine_of):
-    """An intrinsic ``(x, weight, out, scratch, strides, padding, dilations)`` over the last one or two
-    axes; what it computes is the array that ``routine_of`` says."""
-
-    def typed(typing_context, x, weight, out, scratch, strides, padding, dilations):
-        for array in (x, weight, out):
-            if not (isinstance(array, types.Array) and array.layout == "C" and array.ndim in (3, 4)):
-                raise TypingError(f"convolutions take C-contiguous arrays, not {array}")
-            if array.dtype != scratch.dtype or array.dtype not in (types.float32, types.float64):
-                raise TypingError(f"convolutions take floats of one type, not {array} and {scratch}")
-
-        def generate(context, builder, signature, arguments):
-            arrays = [
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip(signature.args[:4], arguments[:4], strict=True)
-            ]
-            number = context.get_data_type(signature.args[3].dtype)
-            shapes = [cgutils.unpack_tuple(builder, array.shape) for array in arrays]
-            x, weight, out = ([*shape[:2], *planar(shape[2:], 1)] for shape in shapes[:3])
-            options = [
-                planar([context.cast(builder, item, kind.dtype, types.intp)
-                        for item in cgutils.unpack_tuple(builder, value)], default)
-                for value, kind, default in zip(arguments[4:], signature.args[4:], (1, 0, 1),
-                                                strict=True)
-            ]  # fmt: skip
-            groups = builder.sdiv(x[1], weight[1])
-            builder.call(routine_of(builder.module, number), [
-                *(array.data for array in arrays), shapes[3][0], *x, weight[0], *weight[2:],
-                *out[2:], *(item for pair in options for item in pair), groups,
-            ])  # fmt: skip
-            return context.get_dummy_value()
-
-        return types.void(x, weight, out, scratch, strides, padding, dilations), generate
-
-    return typed
 
 
 #: ``out``: the convolution (without a flip) of ``x`` by ``weight``
 convolve = intrinsic(convolution(convolve_function))
 #: ``x``: the adjoint of the convolution, on ``out``
 convolve_transposed = intrinsic(convolution(convolve_transposed_function))
-#: ``weight``: the adjoint of the kernel
-correlate = intrinsic(convolution(correlate_weight_function))

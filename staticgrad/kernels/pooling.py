@@ -2,7 +2,7 @@
 
 NaN counts as the largest, and padding is not looked at. Windows two elements wide, side by side, are
 gone through in vectors, and windows two by two of small images in vectors of several rows; others
-element by element.
+element by element. Many planes go to several threads.
 """
 
 from llvmlite import ir
@@ -12,10 +12,12 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from staticgrad.kernels.vectors import FLAG, INDEX
-from staticgrad.kernels.writer import least, planar, routine
+from staticgrad.kernels.writer import in_parts, least, most, planar, quotient, routine
 
 #: planes; height and width, and those of the result; windows' sizes, strides, padding, dilations
 SIZES = "i" * 13
+#: a part has 2**SHARE elements of x at least, 10 to 30 microseconds, and this is the most parts
+SHARE, PARTS = 16, 16
 
 
 class Windows:
@@ -287,9 +289,38 @@ def clear(w, pointer, count):
     cgutils.memset(w.builder, pointer, (count * (w.bits // 8)).value, 0)
 
 
-def pooling(routine_of, arrays, options):
+def shared_function(module, number, routine_of, positions):
+    """The routine, in parts if it is worth it: each some of the planes. ``positions`` says of each
+    array whether its planes have an element for each window, or one for each element of ``x``."""
+    pool = routine_of(module, number)
+    name = pool.name.removeprefix("staticgrad_").rpartition("_")[0]
+    made, w, arguments = routine(module, number, f"shared_{name}", "f" * len(positions) + SIZES)
+    if w is None:
+        return made
+    arrays, (planes, *sizes) = arguments[: len(positions)], arguments[len(positions) :]
+    area, result_area = (sizes[k] * sizes[k + 1] for k in (0, 2))
+    one = w.index(1)
+    parts = least(least((planes * area) >> SHARE, w.index(PARTS)), planes)
+    given = {f"array_{k}": array for k, array in enumerate(arrays)}
+    given |= {f"size_{k}": size for k, size in enumerate(sizes)}
+
+    def part(w, number, place, given):
+        first, stop = (quotient(k * given.planes, given.parts) for k in (number, number + 1))
+        steps = [given.result_area if each else given.area for each in positions]
+        pieces = [w.at(getattr(given, f"array_{k}"), first * step) for k, step in enumerate(steps)]
+        own = [getattr(given, f"size_{k}") for k in range(len(sizes))]
+        w.call(pool, *pieces, stop - first, *own)
+
+    in_parts(w, f"part_of_{name}", part, most(parts, one), **given, planes=planes, area=area,
+             result_area=result_area, parts=most(parts, one))  # fmt: skip
+    w.builder.ret_void()
+    return made
+
+
+def pooling(routine_of, arrays, options, positions):
     """What an intrinsic returns that calls a routine on arrays, the first with the axes that windows
-    go over as its last, with the windows' sizes, strides, padding and dilations."""
+    go over as its last, with the windows' sizes, strides, padding and dilations. ``positions`` says
+    which arrays have an element for each window."""
     for array in arrays:
         if not (isinstance(array, types.Array) and array.layout == "C"):
             raise TypingError(f"pooling takes C-contiguous arrays, not {array}")
@@ -313,7 +344,8 @@ def pooling(routine_of, arrays, options):
             cast = [context.cast(builder, item, kind.dtype, types.intp) for item in items]
             sizes += planar(cast, default)
         number = context.get_data_type(arrays[0].dtype)
-        builder.call(routine_of(builder.module, number), [*(a.data for a in made), *sizes])
+        shared = shared_function(builder.module, number, routine_of, positions)
+        builder.call(shared, [*(a.data for a in made), *sizes])
         return context.get_dummy_value()
 
     return types.void(*arrays, *options), generate
@@ -322,18 +354,18 @@ def pooling(routine_of, arrays, options):
 @intrinsic
 def max_pool(typing_context, x, out, sizes, strides, padding, dilations):
     """The largest element of each window of ``x``, into ``out``."""
-    return pooling(max_pool_function, (x, out), (sizes, strides, padding, dilations))
+    return pooling(max_pool_function, (x, out), (sizes, strides, padding, dilations), (0, 1))
 
 
 @intrinsic
 def max_pool_spread(typing_context, x, out, adjoint, d_x, sizes, strides, padding, dilations):
     """The adjoint of ``out``, added where the largest elements of ``x`` are; zero elsewhere."""
     options = (sizes, strides, padding, dilations)
-    return pooling(max_pool_spread_function, (x, out, adjoint, d_x), options)
+    return pooling(max_pool_spread_function, (x, out, adjoint, d_x), options, (0, 1, 1, 0))
 
 
 @intrinsic
 def max_pool_take(typing_context, x, out, values, taken, sizes, strides, padding, dilations):
     """Of ``values`` those that stand where the largest elements of ``x`` are."""
     options = (sizes, strides, padding, dilations)
-    return pooling(max_pool_take_function, (x, out, values, taken), options)
+    return pooling(max_pool_take_function, (x, out, values, taken), options, (0, 1, 0, 1))

@@ -1,4 +1,4 @@
-"""Blocks of convolutions that stay in vector registers, and how images are laid out for them.
+"""Blocks of convolutions that stay in vector registers.
 
 The window's element (channel, ky, kx) at the position (y, x) lies ``offset[channel, ky, kx] +
 place[y, x]`` elements into the image, whatever stride and dilation are, once an image is copied among
@@ -11,6 +11,9 @@ Written as ``gemm`` is.
 
 from contextlib import contextmanager
 
+from numba.core import cgutils
+
+from staticgrad.kernels.images import copy_function, unweave_function
 from staticgrad.kernels.vectors import INDEX, ROWS, VECTOR_BYTES
 from staticgrad.kernels.writer import least, quotient, routine
 from staticgrad.vectormath.straightline import Value, select
@@ -44,40 +47,13 @@ def blocks(w, rows):
     w.builder.position_at_end(after)
 
 
-def copy_function(module, number):
-    """(source, its steps, target, its steps, planes, rows, columns): copy a box of elements."""
-    made, w, arguments = routine(module, number, "copy_box", "fiiifiiiiii")
-    if w is None:
-        return made
-    source, s_plane, s_row, s_step, target, t_plane, t_row, t_step, planes, rows, columns = arguments
-    whole = (columns >> w.lanes.bit_length() - 1) * w.lanes
-    rest = w.below(columns - whole)
-    contiguous = (s_step == 1) & (t_step == 1)
-    with w.builder.if_else(contiguous.value) as (by_vector, by_element):
-        for branch in (by_vector, by_element):
-            with branch, w.loop(planes) as p, w.loop(rows) as i:
-                start = w.at(source, p * s_plane + i * s_row)
-                place = w.at(target, p * t_plane + i * t_row)
-                if branch is by_element:
-                    with w.loop(columns) as j:
-                        value = w.builder.load(w.at(start, j * s_step))
-                        w.builder.store(value, w.at(place, j * t_step))
-                else:
-                    with w.loop(whole, step=w.lanes) as j:
-                        w.write(w.read(start, j), place, j)
-                    with w.builder.if_then((columns != whole).value):
-                        w.write_lanes(rest, w.read_lanes(rest, w.at(start, whole)), w.at(place, whole))
-    w.builder.ret_void()
-    return made
-
-
 def tile_function(module, number, height):
-    """(weights, image, offsets, depth, two places, target, its row step): ``height`` rows of the
-    result at two vectors of positions."""
-    made, w, arguments = routine(module, number, f"tile_{height}", "fftiiifi")
+    """(weights, image, offsets, depth, two places, where their results go, target, its row step):
+    ``height`` rows of the result at two vectors."""
+    made, w, arguments = routine(module, number, f"tile_{height}", "fftiiiiifi")
     if w is None:
         return made
-    weights, image, offsets, depth, *places, target, step = arguments
+    weights, image, offsets, depth, *places, one, other, target, step = arguments
     sources = [w.at(image, place) for place in places]
     entry = w.builder.block
     loop, done = (made.append_basic_block(name) for name in ("loop", "done"))
@@ -110,7 +86,7 @@ def tile_function(module, number, height):
             results[-1].add_incoming(total, loop)
     for number_of, result in enumerate(results):
         i, v = divmod(number_of, len(places))
-        w.write(result, target, step * i + places[v])
+        w.write(result, target, step * i + (one, other)[v])
     w.builder.ret_void()
     return made
 
@@ -149,14 +125,52 @@ def tiles_function(module, number):
     grid_plane = grid_room(rows, width)
     with blocks(w, planes) as (first, height):
         start = w.at(weights, first * depth)
-        tile = tiles[HEIGHTS[0]]
-        for lower in HEIGHTS[1:]:
-            tile = w.builder.select((height <= lower).value, tiles[lower], tile)
+        tile = tile_of(w, tiles, height)
         with w.loop(count, step=2) as k:
             pair = (w.entry(places, k), w.entry(places, k + 1))
-            w.call(tile, start, image, offsets, depth, *pair, grid, grid_plane)
+            w.call(tile, start, image, offsets, depth, *pair, *pair, grid, grid_plane)
         w.call(copy, grid, grid_plane, width, 1, w.at(result, first * plane), plane, row, step,
                least(height, planes - first), rows, columns)  # fmt: skip
+    w.builder.ret_void()
+    return made
+
+
+def tile_of(w, tiles, height):
+    """The routine of the tiles that are as high, or higher."""
+    tile = tiles[HEIGHTS[0]]
+    for lower in HEIGHTS[1:]:
+        tile = w.builder.select((height <= lower).value, tiles[lower], tile)
+    return tile
+
+
+def woven_tiles_function(module, number):
+    """(packed weights, images, offsets, depth, places, positions, grid, result, its steps from image
+    to image and plane to plane, planes, how many images, spots): all tiles of the result of images
+    woven together, a square of positions and images at a time. Positions are side by side in the
+    result's planes, or where ``spots`` says unless it is null."""
+    unweave = unweave_function(module, number)
+    tiles = {height: tile_function(module, number, height) for height in HEIGHTS}
+    made, w, arguments = routine(module, number, "woven_tiles", "fftitiffiiiit")
+    if w is None:
+        return made
+    weights, image, offsets, depth, places, count, grid, result, *rest = arguments
+    step, plane, planes, images, spots = rest
+    lanes, square = w.index(w.lanes), w.lanes**2
+    scattered = Value(w.builder, cgutils.is_not_null(w.builder, spots))
+    with blocks(w, planes) as (first, height):
+        tile, present = tile_of(w, tiles, height), least(height, planes - first)
+        with w.loop(count, step=lanes) as k:
+            positions = least(lanes, count - k)
+            with w.loop(positions, step=2) as j:
+                pair = (w.entry(places, k + j), w.entry(places, k + j + 1))
+                targets = (j * lanes, (j + 1) * lanes)
+                w.call(tile, w.at(weights, first * depth), image, offsets, depth, *pair, *targets,
+                       grid, square)  # fmt: skip
+            begin = first * plane + select(scattered, w.index(0), k)
+            here = w.builder.select(scattered.value, w.at(spots, k), spots)
+            with w.loop(present) as i:
+                w.call(unweave, w.at(grid, i * square), w.at(result, begin + i * plane), step,
+                       positions, images, here)  # fmt: skip
     w.builder.ret_void()
     return made
 
@@ -166,31 +180,49 @@ def grid_room(rows, width):
     return rows * width + 32
 
 
-def enter_places(w, places, rows, columns, width):
-    """Fill the table of the vectors' places in rows of length ``width``. Returns how many there are,
-    how many stand in a row, and how far apart rows are if vectors follow each other."""
+def vectors_of(w, rows, columns, width):
+    """How many vectors of positions rows of length ``width`` take, how many of them stand in a row,
+    and how far apart rows are if vectors follow each other."""
     lanes = w.index(w.lanes)
     in_row = quotient(columns + (lanes - 1), lanes)
     joined = quotient((rows - 1) * width + columns + (lanes - 1), lanes)
     is_apart = in_row * rows <= joined
-    count = select(is_apart, in_row * rows, joined)
-    in_row = select(is_apart, in_row, joined)
+    count, in_row_or_all = (
+        select(is_apart, apart, joined) for apart in (in_row * rows, in_row)
+    )
+    return count, in_row_or_all, select(is_apart, in_row * lanes, width)
+
+
+def places_function(module, number):
+    """(places, rows, columns, width, images side by side): fill the table of the vectors' places in
+    an image with rows of length ``width``: those that ``vectors_of`` counts, or one for each
+    position."""
+    made, w, arguments = routine(module, number, "places", "tiiii")
+    if w is None:
+        return made
+    places, rows, columns, width, unit = arguments
+    single, in_row, _ = vectors_of(w, rows, columns, width)
+    is_woven = unit > 1
+    count, in_row = select(is_woven, rows * columns, single), select(is_woven, columns, in_row)
+    step, row_step = select(is_woven, unit, w.index(w.lanes)), width * unit
     with w.loop(count) as k:
         row = quotient(k, in_row)
-        w.enter(row * width + (k - row * in_row) * lanes, places, k)
+        w.enter(row * row_step + (k - row * in_row) * step, places, k)
     # the last vector may lack a partner
     w.enter(w.entry(places, count - 1), places, count)
-    return count, select(is_apart, in_row * lanes, width)
+    w.builder.ret_void()
+    return made
 
 
 def correlate_function(module, number, height):
     """(vectors of the adjoint, their row step, their image step, image, its step, offsets, places,
-    masks, vectors in an image, images, sums): add to the sums, for ``height`` channels and TAPS
-    elements of the window, the products at all positions."""
-    made, w, arguments = routine(module, number, f"correlate_{height}", "fiifittfiif")
+    masks, their step, vectors in an image, images, sums): add to the sums, for ``height`` channels and
+    TAPS elements of the window, the products at all positions."""
+    made, w, arguments = routine(module, number, f"correlate_{height}", "fiifittfiiif")
     if w is None:
         return made
-    adjoint, row_step, image_step, image, step, offsets, places, masks, count, images, sums = arguments
+    adjoint, row_step, image_step, image, step, offsets, places, masks, *rest = arguments
+    mask_step, count, images, sums = rest
     builder = w.builder
     distances = [w.entry(offsets, j) for j in range(TAPS)]
     entry = builder.block
@@ -207,7 +239,7 @@ def correlate_function(module, number, height):
     totals = [builder.phi(w.type) for _ in before]
     number_of = Value(builder, k)
     start = number_of * w.lanes
-    mask = w.read(masks, start, w.integers)
+    mask = w.read(masks, number_of * mask_step, w.integers)
     place = w.entry(places, number_of)
     taps = [w.read(pixels, place + distance, w.integers) for distance in distances]
     # what lies between rows counts for nothing, even where it is not finite

@@ -1,11 +1,13 @@
 """Writing routines as LLVM: integers with Python's operators, loops, memory by the element."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 from llvmlite import ir
 from numba.core import cgutils
 
-from staticgrad.kernels.vectors import INDEX, LANE, Vectors, function
+from staticgrad.kernels.parallel import pack_record, run_parts
+from staticgrad.kernels.vectors import INDEX, LANE, VECTOR_BYTES, Vectors, function
 from staticgrad.vectormath.straightline import Value, select
 
 TABLE = INDEX.as_pointer()
@@ -57,6 +59,17 @@ class Writer(Vectors):
         self.builder.store(INDEX(0), place)
         return place
 
+    def room(self, count):
+        """A place for some floats, as of a vector."""
+        place = cgutils.alloca_once(self.builder, ir.ArrayType(self.number, count))
+        place.align = VECTOR_BYTES
+        return self.builder.bitcast(place, self.pointer)
+
+    def distance(self, start, end):
+        """How many elements stand between two pointers."""
+        size = self.builder.sub(*(self.builder.ptrtoint(item, INDEX) for item in (end, start)))
+        return Value(self.builder, self.builder.sdiv(size, INDEX(self.bits // 8)))
+
     def clear(self, pointer, count):
         """Zeros in memory that has room for one vector more."""
         with self.loop(count, step=self.lanes) as i:
@@ -103,6 +116,27 @@ class Writer(Vectors):
         name = f"llvm.masked.{name}.v{self.lanes}f{self.bits}.p0v{self.lanes}f{self.bits}"
         kind = ir.FunctionType(result, kinds)
         return cgutils.get_or_insert_function(self.builder.module, kind, name)
+
+
+def in_parts(w, name, body, count, /, **given):
+    """Let any threads call ``body(w, number of the part, place of the thread, what they are given)``
+    for each part: a function of its own, named ``name``, gets what is given by these names."""
+    values = [value.value if isinstance(value, Value) else value for value in given.values()]
+    record, kind = pack_record(w.builder, values)
+    record = w.builder.bitcast(record, cgutils.voidptr_t)
+    module = w.builder.module
+    made, builder = function(module, f"staticgrad_{name}_f{w.bits}", [cgutils.voidptr_t, INDEX, INDEX])
+    if builder is not None:
+        inside = Writer(builder, w.number)
+        fields = builder.bitcast(made.args[0], kind.as_pointer())
+        items = {}
+        for position, key in enumerate(given):
+            item = builder.load(cgutils.gep_inbounds(builder, fields, 0, position))
+            items[key] = Value(builder, item) if item.type == INDEX else item
+        numbers = (Value(builder, number) for number in made.args[1:])
+        body(inside, *numbers, SimpleNamespace(**items))
+        builder.ret_void()
+    run_parts(w.builder, made, record, w.index(count).value)
 
 
 def whole_lines(size):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Dim, canonical, floor_divide, format_shape, product
+from staticgrad.graph.dims import Dim, canonical, format_shape, product
 from staticgrad.graph.expression import Call, Expression, Infix
 from staticgrad.graph.node import GraphError, Node, TensorType, located, make_node
 from staticgrad.ops.convert import as_node, cast, common_dtype, float_dtype
+from staticgrad.ops.convolution_memory import parts_of, scratch
 from staticgrad.ops.movement import reshape_to
 from staticgrad.ops.notation import short
 from staticgrad.ops.routine import RoutineOp
@@ -38,8 +38,8 @@ class Convolution(RoutineOp):
 
     flops = 2
 
-    def __init__(self, name: str, kernel: str, result: int) -> None:
-        super().__init__(name, "convolution", kernel)
+    def __init__(self, name: str, module: str, kernel: str, result: int) -> None:
+        super().__init__(name, module, kernel)
         #: which of x, weight and out it computes
         self.result = result
 
@@ -135,42 +135,18 @@ class Convolution(RoutineOp):
         return [str(node.attrs["strides"]), str(padding), str(node.attrs["dilations"])]
 
     def scratch(self, node: Node) -> Dim:
-        """Elements of scratch memory that the routine needs, however wide vectors are: tables, an
-        image (or some) among zeros, and a result whose rows are as long as the image's."""
         x, weight, out = (operand.shape for operand in self.operands(node))
-        attrs = node.attrs
-        geometry = zip(
-            x[2:], weight[2:], out[2:], attrs["strides"], attrs["padding"], attrs["dilations"],
-            strict=True,
-        )  # fmt: skip
-        grid: Any = 1
-        for size, k, positions, stride, (low, _), dilation in geometry:
-            reach = (k - 1) * dilation // stride
-            if self.result == 0:
-                positions = floor_divide(size - 1 + low, stride) - low // stride + 1
-            grid = grid * (positions + reach)
-        images = math.prod(attrs["strides"])
-        outer = weight[0] // (x[1] // weight[1])
-        taps = math.prod(weight[2:])
-        if self.result == 2:
-            depth, rows, image = weight[1] * taps, outer, weight[1] * images * grid
-        elif self.result == 0:
-            depth, rows, image = outer * taps, weight[1], outer * grid
-        else:
-            depth, rows = weight[1] * taps, outer
-            image = weight[1] * images * grid + (outer + 4) * (grid + 32) + 64
-            # some images at a time: few positions are not worth the sums at their end
-            image = image * (min(32, -(-768 // grid)) if isinstance(grid, int) else 1)
-            rows, grid = rows + 4, grid + 32
-        room = 4 * depth + 2 * grid + image + 8 * grid + (rows + 8) * (depth + 4) * 4 + 1024
-        return canonical(room)
+        return scratch(x, weight, out, self.result, node.attrs, node.dtype.itemsize)
+
+    def uses_threads(self, node: Node) -> bool:
+        return parts_of(self.points(node)) > 1
 
 
-CONVOLUTION = register(Convolution("convolution", "convolve", 2))
+CONVOLUTION = register(Convolution("convolution", "convolution", "convolve", 2))
 TRANSPOSED_CONVOLUTION = register(
-    Convolution("transposed_convolution", "convolve_transposed", 0)
+    Convolution("transposed_convolution", "convolution", "convolve_transposed", 0)
 )
-CORRELATION = register(Convolution("correlation", "correlate", 1))
+CORRELATION = register(Convolution("correlation", "correlation", "correlate", 1))
 
 
 def _convolution(

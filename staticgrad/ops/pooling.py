@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from staticgrad.graph.dims import Dim, canonical, product
+from staticgrad.graph.dims import Dim, canonical, product, usual
 from staticgrad.graph.expression import Call, Expression
 from staticgrad.graph.node import Node, TensorType, located, make_node
+from staticgrad.kernels.pooling import SHARE
 from staticgrad.ops.convert import as_node, broadcast, cast, float_dtype
 from staticgrad.ops.convolution import per_axis
 from staticgrad.ops.joining import pad
@@ -95,6 +96,9 @@ class MaxPool(RoutineOp):
         """All elements of all windows are compared."""
         positions = node if self is MAX_POOL else node.inputs[1]
         return product((*positions.shape, *node.attrs["sizes"]))
+
+    def uses_threads(self, node: Node) -> bool:
+        return usual(product(node.inputs[0].shape)) >> SHARE > 1
 
     def options(self, node: Node) -> list[str]:
         attrs = node.attrs

@@ -27,3 +27,7 @@ class RoutineOp(Op):
     def scratch(self, node: Node) -> Dim | None:
         """Elements of memory for its own use that the routine takes after the arrays; None for none."""
         return None
+
+    def uses_threads(self, node: Node) -> bool:
+        """Whether the routine may go to several threads; a named dimension counts as 128."""
+        return False

@@ -1,5 +1,5 @@
 """function: computes loss, d_kernel (golden_models.py:44, golden_models.py:43).
-Workspace: 67968 bytes. FLOPs: 17236. Traffic: 11380 bytes.
+Workspace: 87872 bytes. FLOPs: 17236. Traffic: 11380 bytes.
 
     images    float32  (4, 2, 6, 6)  input
     kernel    float32  (3, 2, 3, 3)  parameter
@@ -10,7 +10,8 @@ Workspace: 67968 bytes. FLOPs: 17236. Traffic: 11380 bytes.
 from numba import njit
 
 from staticgrad.kernels.arrays import array_at, f32, reshaped, reuse, short, view
-from staticgrad.kernels.convolution import convolve, correlate
+from staticgrad.kernels.convolution import convolve
+from staticgrad.kernels.correlation import correlate
 from staticgrad.kernels.pooling import max_pool, max_pool_spread
 from staticgrad.vectormath.combining import plus
 from staticgrad.vectormath.exponential import tanh
@@ -24,14 +25,14 @@ def function(images, addresses):
     kernel = array_at(addresses[0], (3, 2, 3, 3), f32)
     loss = array_at(addresses[1], (), f32)
     d_kernel = array_at(addresses[2], (3, 2, 3, 3), f32)
-    scratch = view(addresses[3], 0, (2496,), f32)
+    scratch = view(addresses[3], 0, (5166,), f32)
     tanh_convolution_images_2 = reuse(scratch, (4, 3, 16), f32)
-    scratch_2 = reuse(scratch, (16560,), f32)
-    convolution_images = view(addresses[3], 66240, (4, 3, 4, 4), f32)
+    scratch_2 = reuse(scratch, (21524,), f32)
+    convolution_images = view(addresses[3], 86144, (4, 3, 4, 4), f32)
     d_tanh_convolution_images_2 = reuse(convolution_images, (4, 3, 4, 4), f32)
-    pooled = view(addresses[3], 67008, (4, 3, 2, 2), f32)
+    pooled = view(addresses[3], 86912, (4, 3, 2, 2), f32)
     d_convolution_images = reuse(pooled, (4, 3, 16), f32)
-    d_pooled = view(addresses[3], 67776, (4, 3, 4), f32)
+    d_pooled = view(addresses[3], 87680, (4, 3, 4), f32)
     convolution_images_2 = reshaped(convolution_images, (4, 3, 16))
     tanh_convolution_images_2_2 = reshaped(tanh_convolution_images_2, (4, 3, 4, 4))
     pooled_2 = reshaped(pooled, (4, 3, 4))

@@ -1,5 +1,5 @@
 """convolutional_net: computes loss and updates parameters in place (models.py:74).
-Workspace: 70848 bytes. FLOPs: 123441. Traffic: 122220 bytes.
+Workspace: 87040 bytes. FLOPs: 123441. Traffic: 122220 bytes.
 
     images                       float32  (8, 1, 8, 8)  input
     labels                       int64    (8,)          input
@@ -30,7 +30,8 @@ from staticgrad.kernels.arrays import (
     short,
     view,
 )
-from staticgrad.kernels.convolution import convolve, correlate
+from staticgrad.kernels.convolution import convolve
+from staticgrad.kernels.correlation import correlate
 from staticgrad.kernels.gemm import matmul, matmul_nt, matmul_tn
 from staticgrad.kernels.pooling import max_pool, max_pool_spread
 from staticgrad.vectormath.combining import maximum, plus, where
@@ -65,22 +66,22 @@ def convolutional_net(images, labels, addresses):
     fc_weight_momentum_buffer = array_at(addresses[8], (10, 64), f32)
     fc_bias_momentum_buffer = array_at(addresses[9], (10,), f32)
     loss = array_at(addresses[10], (), f32)
-    scratch = view(addresses[11], 0, (2784,), f32)
+    scratch = view(addresses[11], 0, (5664,), f32)
     maximum_conv = reuse(scratch, (8, 4, 64), f32)
-    scratch_2 = reuse(scratch, (12972,), f32)
-    convolution_images = view(addresses[11], 51904, (8, 4, 8, 8), f32)
+    scratch_2 = reuse(scratch, (17022,), f32)
+    convolution_images = view(addresses[11], 68096, (8, 4, 8, 8), f32)
     exponential = reuse(convolution_images, (10,), f32)
     d_maximum_conv = reuse(convolution_images, (8, 4, 8, 8), f32)
     d_conv_weight = reuse(convolution_images, (4, 1, 3, 3), f32)
-    features = view(addresses[11], 60096, (8, 4, 4, 4), f32)
-    features_2_fc_weight = view(addresses[11], 62144, (8, 10), f32)
+    features = view(addresses[11], 76288, (8, 4, 4, 4), f32)
+    features_2_fc_weight = view(addresses[11], 78336, (8, 10), f32)
     d_features_2 = reuse(features_2_fc_weight, (8, 64), f32)
     d_conv = reuse(features_2_fc_weight, (8, 4, 64), f32)
     d_fc_weight = reuse(features_2_fc_weight, (10, 64), f32)
-    d_fc_bias = view(addresses[11], 70336, (10,), f32)
-    fc = view(addresses[11], 70400, (10,), f32)
+    d_fc_bias = view(addresses[11], 86528, (10,), f32)
+    fc = view(addresses[11], 86592, (10,), f32)
     sum_d_conv = reuse(fc, (8, 4), f32)
-    d_fc = view(addresses[11], 70528, (8, 10), f32)
+    d_fc = view(addresses[11], 86720, (8, 10), f32)
     convolution_images_2 = reshaped(convolution_images, (8, 4, 64))
     maximum_conv_2 = reshaped(maximum_conv, (8, 4, 8, 8))
     features_2 = reshaped(features, (8, 64))
