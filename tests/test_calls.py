@@ -506,6 +506,18 @@ def test_refused_arguments_leave_the_memory_of_outputs_alone() -> None:
     assert address(f(filled(5000, 3.0))[1]) in places
 
 
+def test_sizes_that_do_not_fit_leave_the_memory_of_outputs_alone() -> None:
+    x = sg.placeholder("x", ("n",), "float64")
+    f = sg.compile(x, x[2:] * 2.0, name="rest")
+    for _ in range(3):
+        held = f(np.ones(5))
+        with pytest.raises(ValueError, match="the arrays are too small"):
+            f(np.ones(1))
+        kept = list(f._addresses.kept)
+        assert 1 <= len(kept) == len({id(record) for record in kept})
+        np.testing.assert_array_equal(held, [2.0, 2.0, 2.0])
+
+
 def test_each_held_array_is_replaced_alone() -> None:
     x = sg.placeholder("x", (5000,), "float64")
     f = sg.compile(x, [x + 1.0, x * 2.0])

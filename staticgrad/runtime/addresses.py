@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,6 +52,7 @@ class Addresses:
 
     Attributes:
         kept: records that no call has at the moment.
+        count, free: what tells how many hold memory, and what it says where nobody does.
         places: the (input, axis) where the sizes are read that the outputs' shapes depend on.
     """
 
@@ -69,6 +69,13 @@ class Addresses:
         self._fixed, self._scalars, self._outputs = list(fixed), list(scalars), list(outputs)
         self._shapes = shapes_in_sizes([o.shape for o in outputs], inputs)
         self._start = [address_of(array) for array in fixed]
+        first = FIRST + len(scalars)
+        #: for each output with axes its number, and where it stands in a record and in the table
+        self._arrays = [
+            (number, first + 2 * number, len(fixed) + len(scalars) + number)
+            for number, output in enumerate(outputs) if output.shape
+        ]  # fmt: skip
+        self.count, self.free = references(), free_count()
         self.reserve(workspace)
 
     def reserve(self, count: int) -> None:
@@ -96,18 +103,19 @@ class Addresses:
     def renewed(self, record: list[Any], sizes: tuple[int, ...] = ()) -> list[Any]:
         """A record in the place of one of which somebody holds an array, or that is for other sizes."""
         if not self.kept:
-            # its next turn is the call after this one
+            new = self.new(sizes)
+            # its next turn is the call after this one; and if there can be no new one, it is still the
+            # caller's
             self.kept.append(record)
-            return self.new(sizes)
-        count, free = references(), free_count()
+            return new
+        shapes, count, free = self._shapes(*sizes), self.count, self.free
         record[SIZES] = None
-        for number, shape in enumerate(self._shapes(*sizes)):
-            place = FIRST + len(self._scalars) + 2 * number
-            if not shape or (record[place + 1].shape == shape and count(record[place]) == free):
-                continue
-            record[place : place + 2] = new_memory(shape, self._outputs[number].dtype)
-            position = len(self._start) + len(self._scalars) + number
-            record[TABLE][position] = address_of(record[place + 1])
+        for number, place, position in self._arrays:
+            shape = shapes[number]
+            if count(record[place]) != free or record[place + 1].shape != shape:
+                owner, array = new_memory(shape, self._outputs[number].dtype)
+                record[place], record[place + 1] = owner, array
+                record[TABLE][position] = address_of(array)
         record[SIZES] = sizes
         return record
 
@@ -133,10 +141,10 @@ def new_memory(shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.
     The two have two references to the owner: views of the array refer to the owner too, so that more
     of them mean that somebody else can see the memory.
     """
-    if prod(shape) * dtype.itemsize < WORTH_ALIGNING:
-        array = np.empty(shape, dtype)
+    array = np.empty(shape, dtype)
+    if array.nbytes < WORTH_ALIGNING:
         return array, array
-    data = aligned_bytes(prod(shape) * dtype.itemsize)
+    data = aligned_bytes(array.nbytes)
     assert data.base is not None
     return data.base, data.view(dtype).reshape(shape)
 

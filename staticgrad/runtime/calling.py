@@ -15,15 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from staticgrad.graph.node import Node
-from staticgrad.runtime.addresses import (
-    FIRST,
-    SIZES,
-    TABLE,
-    Addresses,
-    Output,
-    free_count,
-    references,
-)
+from staticgrad.runtime.addresses import FIRST, SIZES, TABLE, Addresses, Output
 from staticgrad.show.names import identifier
 
 #: what arguments are refused with that take the long way
@@ -142,7 +134,7 @@ def caller(
     values: dict[str, Any] = {
         "entry": entry, "pop": addresses.kept.popleft, "append": addresses.kept.append,
         "new": addresses.new, "renewed": addresses.renewed, "long_way": long_way,
-        "count": references(), "free": free_count(),
+        "count": addresses.count, "free": addresses.free,
         "empty": IndexError, "wrong": WRONG, "type": type,
     }  # fmt: skip
     place = FIRST

@@ -94,6 +94,8 @@ class CompiledFunction(Single, GraphFunction):
         """A call with all that it may need: copies of arguments, a larger workspace, an error that
         says what is wrong."""
         arguments = self.with_scalars(arguments)
+        if self._sized:
+            self._check_dimensions(self.sizes(arguments))
         results = self.results(arguments) if out is None else self._given(out, arguments)
         arguments = self.prepare(arguments)
         status = self._entry(*self.handed(arguments, results))
