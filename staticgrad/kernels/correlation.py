@@ -116,16 +116,14 @@ def correlate_weight_function(module, number):
         group_sums=blocks * pieces * SUMS, offsets=offsets, places=places, masks=masks,
         mask_step=select(woven, zero, w.index(w.lanes)), count=count,
     )  # fmt: skip
-    total = w.room(1)
+    with w.loop(image_parts, start=1) as part, w.loop(sums_size, step=w.lanes) as k:
+        more = w.read(sums, part * sums_size + k)
+        w.write(builder.fadd(w.read(sums, k), more), sums, k)
     with w.loop(shapes.groups) as g, w.loop(shapes.outer) as o, w.loop(shapes.depth) as r:
         i, j = quotient(o, w.index(HIGH)), quotient(r, w.index(TAPS))
         place = ((g * blocks + i) * pieces + j) * SUMS + (o - i * HIGH) * TAPS + r - j * TAPS
-        builder.store(builder.load(w.at(sums, place)), total)
-        with w.loop(image_parts, start=1) as part:
-            more = builder.load(w.at(sums, part * sums_size + place))
-            builder.store(builder.fadd(builder.load(total), more), total)
         target = w.at(weight, (g * shapes.outer + o) * shapes.depth + r)
-        builder.store(builder.load(total), target)
+        builder.store(builder.load(w.at(sums, place)), target)
     builder.ret_void()
     return made
 

@@ -16,7 +16,7 @@ SIGNATURE = "ffffi" + SIZES
 #: a part has 2**SHARE multiplications at least, some 10 microseconds, and this is the most parts
 SHARE, PARTS = 19, 16
 #: what a vector that is woven costs, or a row that is copied, in multiplications of vectors
-WEAVING, COPYING = 7, 3
+WEAVING, COPYING = 6, 8
 
 
 class Shapes:
