@@ -349,8 +349,11 @@ def test_fork(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[0, 0, 0, 0, 0]", done.stderr
 
 
-@pytest.mark.parametrize("end", ["", "sys.exit(3)", "os._exit(3)", "raise SystemExit(3)",
-                                 "import _thread; _thread.interrupt_main(); [sums() for _ in iter(int, 1)]"])  # fmt: skip
+@pytest.mark.parametrize(
+    "end",
+    ["", "sys.exit(3)", "os._exit(3)", "raise SystemExit(3)",
+     "import _thread; _thread.interrupt_main(); [sums() for _ in iter(int, 1)]"],
+)  # fmt: skip
 def test_the_process_ends(tmp_path: Path, end: str) -> None:
     script = SUMS + textwrap.dedent(f"""
         import threading
