@@ -14,6 +14,7 @@ from staticgrad.kernels.images import BOX, Layout, Place, enter_box, lay_out_fun
 from staticgrad.kernels.shapes import (
     PARTS,
     SIGNATURE,
+    SIZES,
     Shapes,
     convolution,
     images_together,
@@ -28,6 +29,7 @@ from staticgrad.kernels.tiles import (
     vectors_of,
     woven_tiles_function,
 )
+from staticgrad.kernels.vectors import INDEX
 from staticgrad.kernels.writer import (
     TABLE,
     in_parts,
@@ -91,13 +93,11 @@ class Convolutions:
         begins at ``target`` in its plane, where rows and columns are ``steps`` apart."""
         w, number = self.w, self.w.entry(self.count, 0)
         rows, columns = extent
+        spots = w.at(self.spots, number * self.span)
         w.call(places_function(w.builder.module, w.number), w.at(self.places, number * self.span), rows,
-               columns, self.layout.row, self.unit)  # fmt: skip
+               columns, self.layout.row, self.unit, spots, target, *steps)  # fmt: skip
         count, *_ = vectors_of(w, rows, columns, self.layout.row)
         count = select(self.is_woven, rows * columns, count)
-        spots = w.at(self.spots, number * self.span)
-        with w.loop(select(self.is_woven, rows, w.index(0))) as y, w.loop(columns) as x:
-            w.enter(target + y * steps[0] + x * steps[1], spots, y * columns + x)
         fields = (first, depth, count, rows, columns, target)
         for k, value in enumerate(fields):
             w.enter(value, self.fields, number * FIELDS + k)
@@ -182,7 +182,7 @@ def part_of_convolution(w, part, number, given):
 def convolve_function(module, number):
     """``out`` from ``x`` and ``weight``."""
     pack = pack_weights_function(module, number)
-    made, w, arguments = routine(module, number, "convolve", SIGNATURE)
+    made, w, arguments = routine(module, number, "convolve", SIGNATURE, is_plain=True)
     if w is None:
         return made
     x, weight, out, scratch, room, *sizes = arguments
@@ -191,8 +191,7 @@ def convolve_function(module, number):
     work = Convolutions(w, shapes, layout, scratch, room, outputs=shapes.outer,
                         extent=shapes.positions, depth=shapes.depth, number=one)  # fmt: skip
     shapes.enter_spread(w, work.offsets, layout.boxes, work.unit)
-    with w.loop(shapes.depth) as r:
-        w.enter(r, work.sources, r)
+    w.call(count_function(module, number), work.sources, shapes.depth)
     columns = shapes.positions[1]
     work.enter(zero, shapes.depth, shapes.positions, zero, (columns, one))
     with w.loop(shapes.groups) as g:
@@ -211,13 +210,15 @@ def convolve_transposed_function(module, number):
     """What multiplies ``x``, into ``x``, from ``weight`` and ``out``: for each of the s x s images of
     every s-th row and column a convolution of ``out`` with the elements of the kernel that reach it."""
     pack, by_element = pack_weights_function(module, number), spread_elements_function(module, number)
-    made, w, arguments = routine(module, number, "convolve_transposed", SIGNATURE)
+    made, w, arguments = routine(module, number, "convolve_transposed", SIGNATURE, is_plain=True)
     if w is None:
         return made
     x, weight, out, scratch, room, *sizes = arguments
     shapes = Shapes(sizes)
     # windows beyond the last would add 0 * inf
-    with w.builder.if_then(w.builder.not_(all_finite(w, weight, shapes.outputs * shapes.depth))):
+    is_finite = w.variable()
+    w.call(finite_function(module, number), weight, shapes.outputs * shapes.depth, is_finite)
+    with w.builder.if_then((w.entry(is_finite, 0) == 0).value):
         w.call(by_element, *arguments)
         w.builder.ret_void()
     s_y, s_x = shapes.strides
@@ -245,7 +246,7 @@ def convolve_transposed_function(module, number):
     ]
     place = (shift[0] + inside[0]) * width + shift[1] + inside[1]
     enter_box(w, layout.boxes, zero, inside[0] * shapes.positions[1] + inside[1], place, *counts)
-    position = w.variable()
+    position, taken = w.variable(), w.variable()
     with w.loop(s_y) as a, w.loop(s_x) as b:
         first = [quotient(p - k + s - 1, s) for k, (_, s, p, _) in zip((a, b), axes, strict=True)]
         rows, columns = (
@@ -256,8 +257,9 @@ def convolve_transposed_function(module, number):
         with w.builder.if_then(((rows > 0) & (columns > 0)).value):
             begin = w.entry(position, 0)
             tables = [w.at(table, begin) for table in (work.offsets, work.sources)]
-            spans = (layout.plane, width, work.unit)
-            depth = tap_tables(w, shapes, (a, b), tables, (first, low), spans)
+            w.call(tap_tables_function(module, number), *tables, taken, a, b, *first, *low,
+                   layout.plane, width, work.unit, *shapes.sizes)  # fmt: skip
+            depth = w.entry(taken, 0)
             target = (s_y * first[0] + a - shapes.padding[0]) * shapes.size[1]
             target = target + s_x * first[1] + b - shapes.padding[1]
             work.enter(begin, depth, (rows, columns), target, (s_y * shapes.size[1], s_x))
@@ -274,8 +276,12 @@ def convolve_transposed_function(module, number):
     return made
 
 
-def all_finite(w, pointer, count):
-    """Whether none of the elements is infinite or NaN."""
+def finite_function(module, number):
+    """(elements, how many, place): enter there -1 if none of them is infinite or NaN, else 0."""
+    made, w, arguments = routine(module, number, "finite", "fit")
+    if w is None:
+        return made
+    pointer, count, place = arguments
     builder = w.builder
     total = cgutils.alloca_once_value(builder, w.zero)
     with w.loop(count, step=w.lanes) as i:
@@ -284,17 +290,18 @@ def all_finite(w, pointer, count):
         builder.store(builder.fadd(builder.load(total), vector), total)
     zeros = builder.fcmp_ordered("==", builder.load(total), w.zero)
     flags = ir.IntType(w.lanes)
-    return builder.icmp_unsigned("==", builder.bitcast(zeros, flags), flags(-1))
+    are_all = builder.icmp_unsigned("==", builder.bitcast(zeros, flags), flags(-1))
+    builder.store(builder.sext(are_all, INDEX), place)
+    builder.ret_void()
+    return made
 
 
 def spread_elements_function(module, number):
-    """The transposed convolution, each element of ``out`` to where its window lies, one by one."""
-    made, w, arguments = routine(module, number, "spread_elements", SIGNATURE)
+    """The transposed convolution, each element of ``out`` to where its window lies, one by one; it is
+    hardly ever called."""
+    made, w, arguments = routine(module, number, "spread_elements", SIGNATURE, is_plain=True)
     if w is None:
         return made
-    # hardly ever called: not worth LLVM's time
-    made.attributes.discard("optsize")
-    made.attributes.add("optnone")
     x, weight, out, _, _, *sizes = arguments
     shapes, builder = Shapes(sizes), w.builder
     with w.loop(shapes.batch * shapes.channels * shapes.area) as i:
@@ -322,11 +329,18 @@ def spread_elements_function(module, number):
     return made
 
 
-def tap_tables(w, shapes, image, tables, starts, spans):
-    """The elements of the kernel that reach an image of every s-th row and column: where they find
-    the result, and where they stand in the weight. Returns how many there are."""
-    (offsets, sources), (first, low), (plane, width, unit) = tables, starts, spans
-    position = w.variable()
+def tap_tables_function(module, number):
+    """(offsets, sources, place, the image's row and column, its first ones, the least of any, elements
+    in a plane and in a row, images side by side, sizes): where the elements of the kernel that reach
+    an image of every s-th row and column find the result, and where they stand in the weight. Enters
+    at the place how many there are."""
+    made, w, arguments = routine(module, number, "tap_tables", "ttt" + "i" * 9 + SIZES)
+    if w is None:
+        return made
+    offsets, sources, position, *rest = arguments
+    image, first, low, (plane, width, unit) = rest[:2], rest[2:4], rest[4:6], rest[6:9]
+    shapes = Shapes(rest[9:])
+    w.enter(0, position, 0)
     with w.loop(shapes.outer) as o, w.loop(shapes.kernel[0]) as k, w.loop(shapes.kernel[1]) as l:
         reached = [tap * d for tap, d in zip((k, l), shapes.dilations, strict=True)]
         matches = [
@@ -340,11 +354,24 @@ def tap_tables(w, shapes, image, tables, starts, spans):
                     shapes.reach, reached, shapes.strides, first, low, strict=True
                 )
             )
-            number_of = w.entry(position, 0)
-            w.enter((o * plane + y * width + x) * unit, offsets, number_of)
-            w.enter(o * shapes.depth + k * shapes.kernel[1] + l, sources, number_of)
-            w.enter(number_of + 1, position, 0)
-    return w.entry(position, 0)
+            count = w.entry(position, 0)
+            w.enter((o * plane + y * width + x) * unit, offsets, count)
+            w.enter(o * shapes.depth + k * shapes.kernel[1] + l, sources, count)
+            w.enter(count + 1, position, 0)
+    w.builder.ret_void()
+    return made
+
+
+def count_function(module, number):
+    """(table, count): 0, 1, 2, ..."""
+    made, w, arguments = routine(module, number, "count", "ti")
+    if w is None:
+        return made
+    table, count = arguments
+    with w.loop(count) as k:
+        w.enter(k, table, k)
+    w.builder.ret_void()
+    return made
 
 
 #: ``out``: the convolution (without a flip) of ``x`` by ``weight``

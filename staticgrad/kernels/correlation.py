@@ -22,6 +22,7 @@ from staticgrad.kernels.tiles import (
     SUMS,
     TAPS,
     correlate_function,
+    masks_function,
     places_function,
     vectors_of,
 )
@@ -39,7 +40,7 @@ GRAIN = 2 * HIGH
 
 def correlate_weight_function(module, number):
     """What multiplies ``weight``, into ``weight``, from ``x`` and ``out``."""
-    made, w, arguments = routine(module, number, "correlate", SIGNATURE)
+    made, w, arguments = routine(module, number, "correlate", SIGNATURE, is_plain=True)
     if w is None:
         return made
     x, weight, out, scratch, room, *sizes = arguments
@@ -94,14 +95,15 @@ def correlate_weight_function(module, number):
     enter_box(w, adjoint.boxes, zero, zero, zero, rows, columns)
     for layout, table in zip((channels, adjoint), elements, strict=True):
         layout.places = builder.select(woven.value, table, ir.Constant(TABLE, None))
-    w.call(places_function(module, number), places, rows, columns, width, unit)
+    null = ir.Constant(TABLE, None)
+    w.call(places_function(module, number), places, rows, columns, width, unit, null, 0, 0, 0)
     with builder.if_then(woven.value):
         for layout in (channels, adjoint):
             layout.enter_places(w, layout.places, unit)
     # of images side by side all lanes are positions
     lanes = w.index(w.lanes)
-    enter_masks(w, masks, select(woven, one, rows), select(woven, lanes, columns), row_step,
-                select(woven, lanes, single * lanes))  # fmt: skip
+    w.call(masks_function(module, number), masks, select(woven, one, rows),
+           select(woven, lanes, columns), row_step, select(woven, lanes, single * lanes))  # fmt: skip
     free = w.at(sums, image_parts * sums_size)
     with w.loop(image_parts * bands) as k:
         w.enter(0, keys, k)
@@ -116,15 +118,28 @@ def correlate_weight_function(module, number):
         group_sums=blocks * pieces * SUMS, offsets=offsets, places=places, masks=masks,
         mask_step=select(woven, zero, w.index(w.lanes)), count=count,
     )  # fmt: skip
-    with w.loop(image_parts, start=1) as part, w.loop(sums_size, step=w.lanes) as k:
-        more = w.read(sums, part * sums_size + k)
-        w.write(builder.fadd(w.read(sums, k), more), sums, k)
-    with w.loop(shapes.groups) as g, w.loop(shapes.outer) as o, w.loop(shapes.depth) as r:
+    w.call(finish_function(module, number), sums, sums_size, image_parts, weight, shapes.groups,
+           shapes.outer, shapes.depth)  # fmt: skip
+    builder.ret_void()
+    return made
+
+
+def finish_function(module, number):
+    """(sums, how many a part has, parts, weight, groups, channels of a group, depth): add up the sums
+    of all parts, in order, and store them where they belong."""
+    made, w, arguments = routine(module, number, "finish_correlation", "fiifiii")
+    if w is None:
+        return made
+    sums, size, parts, weight, groups, outer, depth = arguments
+    with w.loop(parts, start=1) as part, w.loop(size, step=w.lanes) as k:
+        more = w.read(sums, part * size + k)
+        w.write(w.builder.fadd(w.read(sums, k), more), sums, k)
+    blocks, pieces = shares(outer, HIGH), shares(depth, TAPS)
+    with w.loop(groups) as g, w.loop(outer) as o, w.loop(depth) as r:
         i, j = quotient(o, w.index(HIGH)), quotient(r, w.index(TAPS))
         place = ((g * blocks + i) * pieces + j) * SUMS + (o - i * HIGH) * TAPS + r - j * TAPS
-        target = w.at(weight, (g * shapes.outer + o) * shapes.depth + r)
-        builder.store(builder.load(w.at(sums, place)), target)
-    builder.ret_void()
+        w.builder.store(w.builder.load(w.at(sums, place)), w.at(weight, (g * outer + o) * depth + r))
+    w.builder.ret_void()
     return made
 
 
@@ -175,15 +190,6 @@ def part_of_correlation(w, part, number, given):
                 w.call(tile, w.at(adjoints, i * row_step), row_step, given.adjoint_size, images,
                        given.image_size, w.at(given.offsets, j * TAPS), given.places, given.masks,
                        given.mask_step, given.count, units, w.at(sums, target))  # fmt: skip
-
-
-def enter_masks(w, masks, rows, columns, row_step, size):
-    """All bits of the lanes that are positions, of ``size`` in rows that are ``row_step`` apart."""
-    w.clear(masks, size)
-    number = w.integers.element
-    table = w.builder.bitcast(masks, number.as_pointer())
-    with w.loop(rows) as y, w.loop(columns) as x:
-        w.builder.store(number(-1), w.at(table, y * row_step + x))
 
 
 #: ``weight``: the adjoint of the kernel

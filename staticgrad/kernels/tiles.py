@@ -194,13 +194,14 @@ def vectors_of(w, rows, columns, width):
 
 
 def places_function(module, number):
-    """(places, rows, columns, width, images side by side): fill the table of the vectors' places in
-    an image with rows of length ``width``: those that ``vectors_of`` counts, or one for each
-    position."""
-    made, w, arguments = routine(module, number, "places", "tiiii")
+    """(places, rows, columns, width, images side by side, spots, where the result begins, its steps
+    from row to row and column to column): fill the table of the vectors' places in an image with rows
+    of length ``width``. Of one image, those that ``vectors_of`` counts; of images side by side, one for
+    each position, and unless ``spots`` is null, there the position's place in the result."""
+    made, w, arguments = routine(module, number, "places", "tiiiitiii")
     if w is None:
         return made
-    places, rows, columns, width, unit = arguments
+    places, rows, columns, width, unit, spots, *steps = arguments
     single, in_row, _ = vectors_of(w, rows, columns, width)
     is_woven = unit > 1
     count, in_row = select(is_woven, rows * columns, single), select(is_woven, columns, in_row)
@@ -210,6 +211,27 @@ def places_function(module, number):
         w.enter(row * row_step + (k - row * in_row) * step, places, k)
     # the last vector may lack a partner
     w.enter(w.entry(places, count - 1), places, count)
+    has_spots = w.builder.and_(is_woven.value, cgutils.is_not_null(w.builder, spots))
+    with w.builder.if_then(has_spots):
+        target, row_step, step = steps
+        with w.loop(rows) as y, w.loop(columns) as x:
+            w.enter(target + y * row_step + x * step, spots, y * columns + x)
+    w.builder.ret_void()
+    return made
+
+
+def masks_function(module, number):
+    """(masks, rows, columns, row step, elements): all bits of the lanes that are positions, in rows
+    that are a step apart, and none of the others."""
+    made, w, arguments = routine(module, number, "masks", "fiiii")
+    if w is None:
+        return made
+    masks, rows, columns, row_step, size = arguments
+    w.clear(masks, size)
+    kind = w.integers.element
+    table = w.builder.bitcast(masks, kind.as_pointer())
+    with w.loop(rows) as y, w.loop(columns) as x:
+        w.builder.store(kind(-1), w.at(table, y * row_step + x))
     w.builder.ret_void()
     return made
 

@@ -160,13 +160,17 @@ def remainder(a, b):
     return a.instruction("srem", b)
 
 
-def routine(module, number, name, kinds):
-    """A new function with a writer and its arguments, or a known one with None for both."""
+def routine(module, number, name, kinds, is_plain=False):
+    """A new function with a writer and its arguments, or a known one with None for both. A ``plain``
+    one is not worth LLVM's time: what takes long stands in others that it calls."""
     kit = Vectors(number)
     kinds = [{"f": kit.pointer, "t": TABLE, "i": INDEX}[kind] for kind in kinds]
     made, builder = function(module, f"staticgrad_{name}_f{kit.bits}", kinds)
     if builder is None:
         return made, None, None
+    if is_plain:
+        made.attributes.discard("optsize")
+        made.attributes.add("optnone")
     writer = Writer(builder, number)
     return made, writer, writer.arguments(made)
 
