@@ -73,6 +73,7 @@ CASES = {
     "strides": case((40, 12, 13, 12), 20, 3, stride=(2, 3), padding=(1, 0)),
     "dilation": case((33, 10, 12, 11), 17, 3, dilation=(2, 3), padding=(2, 1)),
     "groups": case((34, 24, 9, 9), 48, 3, groups=3, padding=(1, 1)),
+    "sections of images": case((32, 16, 16, 16), 32, 3, padding=(1, 1)),
     "large images": case((5, 6, 64, 60), 9, 5, padding=(2, 2)),
     "many sums": case((4, 160, 4, 5), 170, 3, padding=(1, 1)),
 }

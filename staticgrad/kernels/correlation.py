@@ -85,7 +85,7 @@ def correlate_weight_function(module, number):
     image_parts = most(least(image_parts, parts), one)
     share = most(shares(units, image_parts), one)
     together = shares(share, shares(share, together))
-    bands = least(shares(parts, image_parts), shares(shapes.outer, GRAIN))
+    bands = most(least(quotient(parts, image_parts), shares(shapes.outer, GRAIN)), one)
     height = shares(shares(shapes.outer, GRAIN), bands) * GRAIN
     bands = shares(shapes.outer, height)
 
