@@ -13,8 +13,9 @@ from staticgrad.vectormath.straightline import select
 #: and width; the result's; strides, padding, dilations and groups
 SIZES = "i" * 16
 SIGNATURE = "ffffi" + SIZES
-#: a part has 2**SHARE multiplications at least, some 10 microseconds, and this is the most parts
-SHARE, PARTS = 19, 16
+#: a part has 2**SHARE multiplications at least, some 20 microseconds: shorter ones gain less than it
+#: takes to wake a thread; and this is the most parts
+SHARE, PARTS = 20, 16
 #: what a vector that is woven costs, or a row that is copied, in multiplications of vectors
 WEAVING, COPYING = 6, 8
 
