@@ -285,6 +285,21 @@ MODULES_AND_GRADIENTS: dict[str, tuple[Callable[[], Any], type[Exception], list[
         lambda: fitted(scheduler=optim.lr_scheduler.StepLR), TypeError, ["StepLR(optimizer, 10)"],
     ),
     "callback": (lambda: fitted(callback=3), TypeError, ["callback", "int 3"]),
+    "loss that is a function": (
+        lambda: sg.train_step(x, lambda q: q, optimizer), sg.GraphTypeError, ["loss must be a node", "function"],
+    ),
+    "loss first": (
+        lambda: sg.train_step(m, [x], optimizer), sg.GraphTypeError, ["train_step(inputs, loss, optimizer)"],
+    ),
+    "updates by a list": (
+        lambda: sg.compile([x], m, updates=[W]), sg.GraphTypeError, ["dictionary", "W: W - 0.1 * dW"],
+    ),
+    "updates by an optimizer": (
+        lambda: sg.compile([x], m, updates=optimizer), sg.GraphTypeError, ["sg.train_step"],
+    ),
+    "a function compiled": (
+        lambda: sg.compile(lambda q: q), sg.GraphTypeError, ["inputs must be nodes", "function"],
+    ),
     "show": (lambda: sg.show(3), TypeError, ["show", "int 3"]),
 }  # fmt: skip
 

@@ -93,7 +93,7 @@ def test_run_refuses_what_a_step_refuses() -> None:
     net, optimizer, step = model(error_if_nonfinite=True)
     before = everything(net, optimizer)
     for n in (-1, 1.5, True, "3"):
-        with pytest.raises(ValueError, match="n must be"):
+        with pytest.raises(ValueError, match="run: n, how many"):
             step.run(n, X, LABELS)
     poisoned = X.copy()
     poisoned[2, 2] = np.nan

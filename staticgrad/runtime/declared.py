@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from staticgrad.graph.dims import format_shape, symbols_of
@@ -15,6 +15,17 @@ from staticgrad.rewrite.graph import Graph
 
 #: what debugging looks for: NaN and inf in results, NaN in results, or either wherever it is made
 Level = Literal["results", "nan", "all"]
+
+
+def listed(given: Any, what: str) -> list[Any]:
+    """One node or several, as a list; GraphTypeError for what is neither."""
+    if isinstance(given, Node):
+        return [given]
+    if callable(given) or not isinstance(given, Iterable):
+        raise GraphTypeError(
+            f"compile: {what} must be nodes, made of placeholders, got {described(given)}"
+        )
+    return list(given)
 
 
 def checked_inputs(inputs: Sequence[Any]) -> list[Node]:
@@ -36,6 +47,16 @@ def checked_outputs(outputs: Sequence[Any]) -> list[Node]:
         if not isinstance(node, Node) or node.is_eager:
             raise GraphTypeError(f"compile: outputs must be nodes, got {described(node)}")
     return list(outputs)
+
+
+def given_updates(updates: Any) -> dict[Any, Any]:
+    """The updates as a dictionary; GraphTypeError for what is no mapping."""
+    if updates is not None and not isinstance(updates, Mapping):
+        raise GraphTypeError(
+            "compile: updates is a dictionary of parameters and their new values, such as "
+            f"{{W: W - 0.1 * dW}}, got {described(updates)}; sg.train_step takes an optimizer"
+        )
+    return dict(updates or {})
 
 
 def checked_updates(updates: Mapping[Any, Any]) -> list[tuple[Parameter, Node]]:

@@ -33,6 +33,8 @@ from staticgrad.runtime.declared import (
     checked_outputs,
     checked_updates,
     debug_level,
+    given_updates,
+    listed,
 )
 from staticgrad.runtime.graph_function import GraphFunction, out_of_range
 from staticgrad.runtime.interpreter import evaluate
@@ -332,9 +334,9 @@ def compile(
     level = debug_level(debug)
     origin = user_origin()
     single = None if outputs is None else isinstance(outputs, Node)
-    roots = [] if outputs is None else [outputs] if isinstance(outputs, Node) else list(outputs)
-    placeholders = [inputs] if isinstance(inputs, Node) else list(inputs)
-    chosen_updates = dict(updates or {})
+    roots = [] if outputs is None else listed(outputs, "outputs")
+    placeholders = listed(inputs, "inputs")
+    chosen_updates = given_updates(updates)
     checked_roots = checked_outputs(roots)
     new_values = [value for value in chosen_updates.values() if isinstance(value, Node)]
     stored = {**effects_of([*checked_roots, *new_values]), **chosen_updates}

@@ -12,7 +12,7 @@ import numpy as np
 from staticgrad.derive.gradient import grad
 from staticgrad.graph.leaves import Parameter, constant
 from staticgrad.graph.methods import FUNCTIONS
-from staticgrad.graph.node import GraphError, GraphTypeError, Node
+from staticgrad.graph.node import GraphError, GraphTypeError, Node, described
 from staticgrad.graph.origin import unnamed_results, user_origin
 from staticgrad.graph.traverse import topological
 from staticgrad.nn.module import Buffer
@@ -140,7 +140,9 @@ class TrainStep(Single, ReadsFunction):
         steps before the failing one have been taken.
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise ValueError(f"n must be an integer of at least 0, got {n!r}")
+            raise ValueError(
+                f"run: n, how many steps to take, must be an integer of at least 0, got {described(n)}"
+            )
         arguments = self.function.prepare(self.function.with_scalars(arrays))
         results = self.function.results(arguments)
         losses = np.empty(int(n), results[0].dtype)
@@ -297,7 +299,12 @@ def train_step(
     for what, limit in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
         if limit is not None and not limit > 0:
             raise ValueError(f"{what} must be a positive number, got {limit!r}")
-    if isinstance(loss, Node) and loss.is_eager:
+    if not isinstance(loss, Node):
+        raise GraphTypeError(
+            f"train_step: the loss must be a node, made of placeholders, got {described(loss)}; "
+            "the order is train_step(inputs, loss, optimizer)"
+        )
+    if loss.is_eager:
         raise GraphTypeError("train_step: the loss is an eager tensor; declare it with placeholders")
     trained = _trained(loss, optimizer)
     chosen = name or _assigned_name() or "train_step"
