@@ -286,10 +286,12 @@ MODULES_AND_GRADIENTS: dict[str, tuple[Callable[[], Any], type[Exception], list[
     ),
     "callback": (lambda: fitted(callback=3), TypeError, ["callback", "int 3"]),
     "loss that is a function": (
-        lambda: sg.train_step(x, lambda q: q, optimizer), sg.GraphTypeError, ["loss must be a node", "function"],
+        lambda: sg.train_step(x, lambda q: q, optimizer), sg.GraphTypeError,
+        ["loss must be a node", "function"],
     ),
     "loss first": (
-        lambda: sg.train_step(m, [x], optimizer), sg.GraphTypeError, ["train_step(inputs, loss, optimizer)"],
+        lambda: sg.train_step(m, [x], optimizer), sg.GraphTypeError,
+        ["train_step(inputs, loss, optimizer)"],
     ),
     "updates by a list": (
         lambda: sg.compile([x], m, updates=[W]), sg.GraphTypeError, ["dictionary", "W: W - 0.1 * dW"],

@@ -18,7 +18,6 @@ import sympy
 from staticgrad.codegen.ranges import Range
 from staticgrad.graph.dims import Dim, Shape, canonical, product, usual
 from staticgrad.graph.node import Node
-from staticgrad.kernels.gemm import PART
 from staticgrad.ops.lowering import Index, Scalar
 from staticgrad.show.names import Names
 
@@ -142,10 +141,10 @@ class Call:
         self.accesses.append(Access(self.target, None, True))
 
     @property
-    def is_large(self) -> bool:
-        """Whether its kernel may use several threads; a named dimension counts as 128."""
+    def multiplications(self) -> int:
+        """Of a product of two matrices; a named dimension counts as 128."""
         depth = self.operands[0].shape[-2 if self.transpose[0] else -1]
-        return usual(product((*self.target.shape[-2:], depth))) >= 2 * PART
+        return usual(product((*self.target.shape[-2:], depth)))
 
     @property
     def kernel(self) -> str:
@@ -384,15 +383,6 @@ class Program:
     repeated: set[Buffer] = field(default_factory=set)
     #: functions of loops that occur several times
     routines: list[Routine] = field(default_factory=list)
-
-    @property
-    def uses_threads(self) -> bool:
-        """Whether loops or blocks are shared out, or a product or a routine may be large enough."""
-        calls = (m for m in statements(self.items) if isinstance(m, Call | RoutineCall))
-        return any(call.is_large for call in calls) or any(
-            isinstance(item, Shared) or getattr(item, "parts", None) or getattr(item, "slices", 0)
-            for item in nested_items(self.items)
-        )
 
     @property
     def readers(self) -> dict[Node, Buffer]:

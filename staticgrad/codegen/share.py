@@ -28,15 +28,18 @@ from staticgrad.codegen.program import (
     Parts,
     Peeled,
     Program,
+    RoutineCall,
     Shared,
     Statement,
     groups,
+    nested_items,
     only_starts,
     statements,
 )
 from staticgrad.codegen.reader import operations
 from staticgrad.graph.dims import product, symbols_of
 from staticgrad.graph.node import Node
+from staticgrad.kernels.gemm import PART
 
 #: operations that a part has at least, some 100 microseconds: starting threads costs little beside
 LEAST_WORK = 1_000_000
@@ -46,6 +49,9 @@ MOST_PARTS = 64
 #: the same for blocks of rows: they use their data several times, so that less pays, and each place
 #: needs memory
 LEAST_WORK_IN_BLOCKS, MOST_PARTS_OF_BLOCKS = 250_000, 8
+#: multiplications of products that may be shared out from which on threads are started for them, some
+#: 300 microseconds: the threads' own start takes 20 milliseconds
+WORTH_THREADS = 2**24
 #: multiplications of a matrix product that take as long as an operation elsewhere, for 4 bytes each;
 #: and bytes that do
 PRODUCTS, BYTES = 5, 6
@@ -72,6 +78,21 @@ def share(program: Program) -> Program:
             items += [*starts, Peeled(item.first, shared, item.last)]
     program.items = items
     return program
+
+
+def uses_threads(program: Program) -> bool:
+    """Whether loops, blocks or updates are shared out, or products and routines may be large enough, in
+    all, for threads to be started."""
+    calls = list(statements(program.items))
+    products = [call.multiplications for call in calls if isinstance(call, Call)]
+    return (
+        sum(number for number in products if number >= 2 * PART) >= WORTH_THREADS
+        or any(isinstance(call, RoutineCall) and call.is_large for call in calls)
+        or any(
+            isinstance(item, Shared) or getattr(item, "parts", None) or getattr(item, "slices", 0)
+            for item in nested_items(program.items)
+        )
+    )
 
 
 def shared_loop(

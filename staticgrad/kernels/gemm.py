@@ -29,9 +29,9 @@ from staticgrad.kernels.vectors import (
     smaller,
 )
 
-#: multiplications of a part, at least, some 20 microseconds: handing it over takes half of one, but
-#: then what the part has computed lies in another core's cache
-PART = 2**20
+#: multiplications of a part, at least, some 5 microseconds: handing it over takes half of one, but then
+#: what the part has computed lies in another core's cache
+PART = 2**18
 #: into how many parts a product is shared out at most
 PARTS = 16
 

@@ -16,6 +16,7 @@ from staticgrad.codegen.header import array_rows
 from staticgrad.codegen.module import Generated
 from staticgrad.codegen.program import FIRST_CHECK, NOT_READY
 from staticgrad.codegen.reserved import function_name
+from staticgrad.codegen.share import uses_threads
 from staticgrad.graph.dims import concrete, format_dim
 from staticgrad.graph.leaves import Parameter
 from staticgrad.graph.methods import FUNCTIONS
@@ -87,7 +88,7 @@ class CompiledFunction(Single, GraphFunction):
             self.arguments, graph.inputs, self._outputs, single, self._entry, self._addresses,
             method_of(self, "long_way", self.name),
         )  # fmt: skip
-        if program.uses_threads:
+        if uses_threads(program):
             threads.prepare()
 
     # ---- calling ---------------------------------------------------------------------------------
