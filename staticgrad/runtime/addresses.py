@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ ALIGNMENT = 64
 WORTH_ALIGNING = 4096
 #: sets of outputs that a function keeps: what the caller holds from the last call, and the next
 KEPT = 2
+#: bytes of outputs from which on it matters that the memory of the last call is used again
+LARGE = 2**18
 #: what a record begins with: the table, the sizes of named dimensions, the workspace
 TABLE, SIZES, FIRST = 0, 1, 3
 
@@ -51,7 +54,9 @@ class Addresses:
         workspace: bytes that are always needed.
 
     Attributes:
-        kept: records that no call has at the moment.
+        kept: records that no call has at the moment, the one that was used last at the end.
+        newest_first: whether that is taken first, if it can be: what it leads to lies in the cache
+            then. Otherwise it is the other one, which costs a caller less who holds the last results.
         count, free: what tells how many hold memory, and what it says where nobody does.
         places: the (input, axis) where the sizes are read that the outputs' shapes depend on.
     """
@@ -76,7 +81,14 @@ class Addresses:
             for number, output in enumerate(outputs) if output.shape
         ]  # fmt: skip
         self.count, self.free = references(), free_count()
+        sizes = [o.dtype.itemsize * prod(o.shape) for o in outputs if not symbols_of(o.shape)]
+        self.newest_first = sum(sizes) >= LARGE
         self.reserve(workspace)
+
+    @property
+    def next(self) -> Callable[[], list[Any]]:
+        """Takes a record out of those that are kept, or raises IndexError."""
+        return self.kept.pop if self.newest_first else self.kept.popleft
 
     def reserve(self, count: int) -> None:
         """Make the workspace ``count`` bytes large."""
@@ -102,7 +114,11 @@ class Addresses:
 
     def renewed(self, record: list[Any], sizes: tuple[int, ...] = ()) -> list[Any]:
         """A record in the place of one of which somebody holds an array, or that is for other sizes."""
-        if not self.kept:
+        if self.newest_first and self.kept:
+            # the results of the last call are held: those of the call before it may not be
+            self.kept.append(record)
+            record = self.kept.popleft()
+        elif not self.kept:
             new = self.new(sizes)
             # its next turn is the call after this one; and if there can be no new one, it is still the
             # caller's

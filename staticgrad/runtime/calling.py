@@ -132,7 +132,7 @@ def caller(
     """
     names, stored, results = arguments.names, [], []
     values: dict[str, Any] = {
-        "entry": entry, "pop": addresses.kept.popleft, "append": addresses.kept.append,
+        "entry": entry, "pop": addresses.next, "append": addresses.kept.append,
         "new": addresses.new, "renewed": addresses.renewed, "long_way": long_way,
         "count": addresses.count, "free": addresses.free,
         "empty": IndexError, "wrong": WRONG, "type": type,
