@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from staticgrad.codegen.layout import INDENT, WIDTH, assignment, broken, broken_signature
 from staticgrad.codegen.outline import common_name, is_scalar, renamed, unique
-from staticgrad.codegen.plan import written_apart
 from staticgrad.codegen.program import (
     Blocked,
     Buffer,
@@ -116,10 +114,6 @@ class Emitter(Prologue):
         """What has been written since the start."""
         return Definition("\n".join(self.lines), self.marks)
 
-    @cached_property
-    def written_apart(self) -> dict[Routine, set[int]]:
-        return written_apart(self.program)
-
     def routine(self, routine: Routine) -> Definition:
         """A function of loops that occur several times, under names that fit all occurrences."""
         self._begin()
@@ -129,11 +123,6 @@ class Emitter(Prologue):
             self.lines.append('@njit(error_model="numpy")')
             signature = f"def {routine.name}({', '.join([*names, *map(str, routine.sizes)])}):"
             self.lines += broken_signature(signature)
-            if not routine.flat:
-                # LLVM would compare addresses again in each row
-                for position in sorted(self.written_apart.get(routine, ())):
-                    self.kernels.add("distinct")
-                    self.line(f"{names[position]} = distinct({names[position]})")
             first, members = len(self.lines), list(statements(routine.items))
             self._comment(routine.items[-1], members)
             if routine.flat:

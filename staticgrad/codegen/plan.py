@@ -11,12 +11,9 @@ import sympy
 from staticgrad.codegen.program import (
     Blocked,
     Buffer,
-    Invocation,
     Parts,
     Program,
-    Routine,
     groups,
-    nested_items,
     shared_blocks,
     shared_loops,
     statements,
@@ -145,26 +142,6 @@ def allotted(spans: dict[Buffer, tuple[int, int]]) -> list[Place]:
     # places of known size first, then those whose size depends on the named dimensions
     places.sort(key=lambda p: (not isinstance(p.size, int), spans[p.buffers[0]]))
     return places
-
-
-def written_apart(program: Program) -> dict[Routine, set[int]]:
-    """For each routine, the arguments that it writes and that share no memory with another one in any
-    of its calls."""
-    places = [*program.places, *(p for _, parts in shared_blocks(program.items) for p in parts.places)]
-    place_of = {buffer: place for place in places for buffer in place.buffers}
-    found: dict[Routine, set[int]] = {}
-    for item in nested_items(program.items):
-        if not isinstance(item, Invocation):
-            continue
-        members = list(statements(item.items))
-        written = {access.buffer for m in members for access in m.accesses if access.writes}
-        memory = [place_of.get(b.memory, b.memory) for b in item.arguments]
-        alone = {
-            position for position, buffer in enumerate(item.arguments)
-            if buffer in written and memory.count(memory[position]) == 1
-        }  # fmt: skip
-        found[item.routine] = found.get(item.routine, alone) & alone
-    return found
 
 
 def typical(size: Dim) -> int:

@@ -130,6 +130,8 @@ def part_function(context, module, description, called, record_type, arguments):
     kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word])
     part = ir.Function(module, kind, module.get_unique_name("staticgrad_part"))
     part.linkage = "internal"
+    # that no other arrays share the memory of a part's is not so among those of its caller
+    part.attributes.add("noinline")
     builder = ir.IRBuilder(part.append_basic_block())
     record = builder.bitcast(part.args[0], record_type.as_pointer())
     fields = [

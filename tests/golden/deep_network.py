@@ -27,7 +27,6 @@ from numba import njit
 
 from staticgrad.kernels.arrays import (
     array_at,
-    distinct,
     f32,
     f64,
     flat,
@@ -44,7 +43,6 @@ from staticgrad.vectormath.exponential import tanh
 
 @njit(error_model="numpy")
 def forward_add(weight, bias, tanh1):
-    tanh1 = distinct(tanh1)
     # linear0 = weight + bias  [golden_models.py:35]
     # tanh1 = tanh(linear0)  [golden_models.py:35]
     for i in range(32):
@@ -55,8 +53,6 @@ def forward_add(weight, bias, tanh1):
 
 @njit(error_model="numpy")
 def backward_multiply(d_bias, gradient, tanh13, gradient_2):
-    d_bias = distinct(d_bias)
-    gradient_2 = distinct(gradient_2)
     # gradient_2 = gradient * (1 - tanh13**2)  [adjoint of linear12, golden_models.py:35]
     # d_bias = sum(gradient_2, axis=0)  [adjoint of bias, golden_models.py:35]
     for i in range(short(16)):
