@@ -6,7 +6,6 @@ import copy
 import gc
 import inspect
 import pickle
-import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from callers import at_once
 
 import staticgrad as sg
 from staticgrad import eager, nn, optim
@@ -196,11 +196,7 @@ def test_two_threads() -> None:
                 if not (array == old + 1.0).all():
                     failures.append(old)
 
-    threads = [threading.Thread(target=work, args=(1000 * k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, [(1000 * k,) for k in range(4)])
     assert not failures
 
 
@@ -560,9 +556,5 @@ def test_threads_with_scalars_and_names() -> None:
             if not (array == number).all():
                 failures.append(number)
 
-    threads = [threading.Thread(target=work, args=(1000 * k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, [(1000 * k,) for k in range(4)])
     assert not failures

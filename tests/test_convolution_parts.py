@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from callers import at_once
 from llvmlite import binding
 from test_convolution import ROUTINES, positions, reference, scratch_size, surrounded
 
@@ -171,11 +171,7 @@ def test_networks(batch: Any) -> None:
     def call() -> None:
         answers.append(all(bits(function(*arrays)) == expected for _ in range(20)))
 
-    callers = [threading.Thread(target=call) for _ in range(3)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join(60)
+    at_once(call, [()] * 3)
     assert answers == [True] * 3
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callers import at_once
 from numba import njit
 
 import staticgrad as sg
@@ -146,11 +147,7 @@ def test_several_callers_at_once() -> None:
         def call(results: list[bool] = results) -> None:
             results.append(repeated(300, X, np.zeros(16)))
 
-        callers = [threading.Thread(target=call) for _ in range(4)]
-        for caller in callers:
-            caller.start()
-        for caller in callers:
-            caller.join(60)
+        at_once(call, [()] * 4)
         assert results == [True] * 4
 
 

@@ -269,7 +269,7 @@ class Emitter(Prologue):
     def _part_of_loop(self, shared: Shared) -> Definition:
         self._begin()
         loop = shared.loop
-        self._signature(shared.name, ["number"], [*shared.arguments, *shared.partial.values()])
+        self._signature(shared.name, ["number"], shared.arrays)
         self._apart(shared.arguments, statements(loop))
         for start in shared.starts.values():
             self._statement(start)
@@ -289,8 +289,7 @@ class Emitter(Prologue):
 
     def _part_of_blocks(self, blocked: Blocked, parts: Parts) -> Definition:
         self._begin()
-        arrays = [*parts.arguments, *parts.partial.values(), parts.scratch]
-        self._signature(parts.name, ["number", "place"], arrays)
+        self._signature(parts.name, ["number", "place"], parts.arrays)
         self.line(f"# ---- {TITLES['part']} ".ljust(96 - len(INDENT), "-"))
         sums = [(b, p) for b, p in parts.partial.items() if not is_scalar(b)]
         self.kernels |= {"first_of", "part", *(["distinct"] if sums else [])}
@@ -327,17 +326,15 @@ class Emitter(Prologue):
 
     def _shared(self, shared: Shared) -> None:
         """All parts at once, then what they have accumulated, in order."""
-        arrays = [*shared.arguments, *shared.partial.values()]
-        self._handed_out("in_parallel", shared.name, shared.parts, arrays)
+        self._handed_out("in_parallel", shared.name, shared.parts, shared.arrays)
         members = {m.target: m for m in statements(shared.loop) if m.action == "accumulate"}
         combined = {b: (p, members[b].combine) for b, p in shared.partial.items()}
         self._combined(shared.parts, combined)
 
     def _in_parts(self, blocked: Blocked, parts: Parts) -> None:
         """All parts of blocks at once, then the sums, in order."""
-        arrays = [*parts.arguments, *parts.partial.values(), parts.scratch]
         self.line(f"# {blocked.extent} rows in parts of {parts.size}, on any thread")
-        self._handed_out("in_parallel_with_place", parts.name, parts.count, arrays)
+        self._handed_out("in_parallel_with_place", parts.name, parts.count, parts.arrays)
         numbers = {b: (p, "plus") for b, p in parts.partial.items() if is_scalar(b)}
         self._combined(parts.count, numbers)
         for target, place in parts.partial.items():

@@ -66,18 +66,16 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
     position = 0
     for item in program.items:
         if isinstance(item, Blocked):
-            local = {buffer.memory for buffer in item.local}
             end = position + len(item.items) - 1
             if item.parts is not None:
-                local = item.parts.own
                 touch([*item.parts.partial.values(), item.parts.scratch], position, end)
-            touch([buffer for buffer in touched(item) if buffer not in local], position, end)
-            if item.parts is not None:
-                position = end + 1
-                continue
-            for inner in item.items:
-                touch([b for b in touched(inner) if b in local], position, position)
-                position += 1
+                touch([b for b in touched(item) if b not in item.parts.own], position, end)
+            else:
+                local = {buffer.memory for buffer in item.local}
+                touch([buffer for buffer in touched(item) if buffer not in local], position, end)
+                for number, inner in enumerate(item.items, position):
+                    touch([b for b in touched(inner) if b in local], number, number)
+            position = end + 1
         else:
             touch(touched(item), position, position)
             for shared in shared_loops([item]):

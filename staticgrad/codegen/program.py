@@ -301,6 +301,11 @@ class Parts:
     scratch: Buffer
     places: list[Any] = field(default_factory=list)
 
+    @property
+    def arrays(self) -> list[Buffer]:
+        """What each part is given."""
+        return [*self.arguments, *self.partial.values(), self.scratch]
+
 
 @dataclass(eq=False)
 class Shared:
@@ -314,6 +319,11 @@ class Shared:
     arguments: list[Buffer]
     partial: dict[Buffer, Buffer]
     starts: dict[Buffer, Any]
+
+    @property
+    def arrays(self) -> list[Buffer]:
+        """What each part is given."""
+        return [*self.arguments, *self.partial.values()]
 
 
 def statements(items: list[Any] | Any) -> Iterator[Any]:
@@ -341,8 +351,6 @@ def nested_items(items: list[Any]) -> Iterator[Any]:
         yield item
         if isinstance(item, Peeled):
             yield item.loop
-        elif isinstance(item, Blocked):
-            yield from nested_items(item.items)
         elif isinstance(item, Rolled):
             for turn in item.turns:
                 yield from nested_items(turn)

@@ -150,7 +150,7 @@ def may_share(statement: Statement, loop: Loop) -> bool:
     """Whether what a statement stores in one step no other step touches, but for accumulators."""
     if statement.action not in ("store", "start", "accumulate"):
         return False
-    if symbols_of(statement.domain) or any(symbols_of(a.buffer.shape) for a in statement.accesses):
+    if has_symbols(statement):
         return False
     target = statement.target
     if target is None or is_scalar(target):

@@ -165,15 +165,17 @@ def pack_function(module, number):
     return made
 
 
+def product_arguments(kit):
+    """The types of (a, its steps, b, its steps, c, its row step, rows, columns, depth, accumulate)."""
+    return [kit.pointer, INDEX, INDEX] * 2 + [kit.pointer, INDEX, INDEX, INDEX, INDEX, FLAG]
+
+
 def product_function(module, number):
-    """(a, its steps, b, its steps, c, its row step, rows, columns, depth, accumulate)."""
+    """A product; see ``product_arguments``."""
     kit = Vectors(number)
     multiply = blocks_function(module, number)
     pack = pack_function(module, number)
-    made, builder = function(
-        module, f"staticgrad_product_f{kit.bits}",
-        [kit.pointer, INDEX, INDEX] * 2 + [kit.pointer, INDEX, INDEX, INDEX, INDEX, FLAG],
-    )  # fmt: skip
+    made, builder = function(module, f"staticgrad_product_f{kit.bits}", product_arguments(kit))
     if builder is None:
         return made
     a, a_row, a_column, b, b_row, b_column, c, c_step, rows, columns, depth, accumulate = made.args
@@ -322,9 +324,8 @@ def shared_product_function(module, number):
     kit, one = Vectors(number), INDEX(1)
     product = product_function(module, number)
     made, builder = function(
-        module, f"staticgrad_shared_product_f{kit.bits}",
-        [kit.pointer, INDEX, INDEX] * 2 + [kit.pointer, INDEX, INDEX, INDEX, INDEX, FLAG],
-    )  # fmt: skip
+        module, f"staticgrad_shared_product_f{kit.bits}", product_arguments(kit)
+    )
     if builder is None:
         return made
     rows, columns, depth = made.args[8:11]

@@ -52,15 +52,13 @@ def in_slices(typing_context, function, size, arguments):
     of the arrays after the other, on any thread. What it does to an element must depend on that element
     alone."""
     arrays = [position for position, kind in enumerate(arguments) if isinstance(kind, types.Array)]
-    if not isinstance(function, types.Dispatcher) or not arrays:
-        raise TypingError(f"in_slices takes a function and arrays, not {function}, {arguments}")
-    called = function.get_call_type(typing_context, tuple(arguments), {})
+    if not arrays:
+        raise TypingError(f"in_slices takes arrays, not {arguments}")
+    called = call_of_part(typing_context, function, tuple(arguments))
 
     def generate(context, builder, signature, values):
         items = cgutils.unpack_tuple(builder, values[2])
         step = context.cast(builder, values[1], signature.args[1], types.int64)
-        compiled = function.dispatcher.get_compile_result(called)
-        context.active_code_library.add_linking_library(compiled.library)
 
         def piece(builder, fields, number, place):
             *given, step = fields
@@ -77,10 +75,7 @@ def in_slices(typing_context, function, size, arguments):
         first = context.make_array(arguments[arrays[0]])(context, builder, items[arrays[0]])
         one = ir.Constant(step.type, 1)
         count = builder.sdiv(builder.add(first.nitems, builder.sub(step, one)), step)
-        record, kind = pack_record(builder, [*items, step, ir.Constant(ir.IntType(64), 0)])
-        part = part_function(context, builder.module, compiled.fndesc, called, kind, piece)
-        run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), count)
-        propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items) + 1))
+        handed_out(context, builder, function, called, [*items, step], count, piece)
         return context.get_dummy_value()
 
     return types.void(function, size, arguments), generate
@@ -89,29 +84,41 @@ def in_slices(typing_context, function, size, arguments):
 def parallel_call(typing_context, function, count, arguments, numbers):
     """The signature of such a call, and how it is written; ``numbers`` are what a part is told of
     itself."""
-    if not isinstance(function, types.Dispatcher):
-        raise TypingError(f"in_parallel takes a compiled function, not {function}")
     if not isinstance(arguments, types.BaseTuple) or not isinstance(count, types.Integer):
         raise TypingError(f"in_parallel takes a count and a tuple, not {count} and {arguments}")
-    called = function.get_call_type(typing_context, (*[types.int64] * numbers, *arguments), {})
-    if called.return_type != types.none:
-        raise TypingError(f"a part returns nothing, not {called.return_type}")
+    called = call_of_part(typing_context, function, (*[types.int64] * numbers, *arguments))
 
     def generate(context, builder, signature, values):
         items = cgutils.unpack_tuple(builder, values[2])
-        record, kind = pack_record(builder, [*items, ir.Constant(ir.IntType(64), 0)])
-        compiled = function.dispatcher.get_compile_result(called)
-        context.active_code_library.add_linking_library(compiled.library)
-        part = part_function(
-            context, builder.module, compiled.fndesc, called, kind,
+        number = context.cast(builder, values[1], signature.args[1], types.int64)
+        handed_out(
+            context, builder, function, called, items, number,
             lambda builder, fields, *told: [*told[:numbers], *fields],
         )  # fmt: skip
-        number = context.cast(builder, values[1], signature.args[1], types.int64)
-        run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), number)
-        propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items)))
         return context.get_dummy_value()
 
     return types.void(function, count, arguments), generate
+
+
+def call_of_part(typing_context, function, arguments):
+    """The signature of a compiled function that does a part."""
+    if not isinstance(function, types.Dispatcher):
+        raise TypingError(f"in_parallel takes a compiled function, not {function}")
+    called = function.get_call_type(typing_context, arguments, {})
+    if called.return_type != types.none:
+        raise TypingError(f"a part returns nothing, not {called.return_type}")
+    return called
+
+
+def handed_out(context, builder, function, called, items, count, arguments):
+    """Write the call of a compiled function for each of ``count`` parts, with the arguments that
+    ``part_function`` is told to make of ``items``; an error of one is raised once all are done."""
+    compiled = function.dispatcher.get_compile_result(called)
+    context.active_code_library.add_linking_library(compiled.library)
+    record, kind = pack_record(builder, [*items, ir.Constant(ir.IntType(64), 0)])
+    part = part_function(context, builder.module, compiled.fndesc, called, kind, arguments)
+    run_parts(builder, part, builder.bitcast(record, cgutils.voidptr_t), count)
+    propagate_error(context, builder, cgutils.gep_inbounds(builder, record, 0, len(items)))
 
 
 def pack_record(builder, items):
